@@ -1,0 +1,65 @@
+/** Every kind of trouble that msm reports. `docs/errors.md` has a heading for each. */
+export type MsmErrorCode =
+  | "MSM_ERR_OPTION"
+  | "MSM_ERR_STORAGE_UNAVAILABLE"
+  | "MSM_ERR_STORAGE_TIMEOUT"
+  | "MSM_ERR_STORAGE_PROTOCOL"
+  | "MSM_ERR_STORAGE_REFUSED"
+  | "MSM_ERR_RECORD_TOO_LARGE"
+  | "MSM_ERR_RECORD_SPOILT"
+  | "MSM_ERR_CODEC"
+  | "MSM_ERR_ATTRIBUTE_NAME"
+  | "MSM_ERR_CONFLICT"
+  | "MSM_ERR_SESSION_GONE"
+  | "MSM_ERR_SESSION_DESTROYED"
+  | "MSM_ERR_HEADERS_SENT"
+  | "MSM_ERR_CLOSED";
+
+const httpStatus: Record<MsmErrorCode, number> = {
+  MSM_ERR_OPTION: 500,
+  MSM_ERR_STORAGE_UNAVAILABLE: 503,
+  MSM_ERR_STORAGE_TIMEOUT: 503,
+  MSM_ERR_STORAGE_PROTOCOL: 503,
+  MSM_ERR_STORAGE_REFUSED: 503,
+  MSM_ERR_RECORD_TOO_LARGE: 500,
+  MSM_ERR_RECORD_SPOILT: 503,
+  MSM_ERR_CODEC: 500,
+  MSM_ERR_ATTRIBUTE_NAME: 500,
+  MSM_ERR_CONFLICT: 409,
+  MSM_ERR_SESSION_GONE: 503,
+  MSM_ERR_SESSION_DESTROYED: 500,
+  MSM_ERR_HEADERS_SENT: 500,
+  MSM_ERR_CLOSED: 503,
+};
+
+const brand = Symbol.for("msm.error");
+
+/**
+ * The one error class of msm. Test `error.code`; `instanceof` holds across copies of the package as well.
+ * The message begins with the code, because logs often show nothing else.
+ */
+export class MsmError extends Error {
+  readonly code: MsmErrorCode;
+  /** The HTTP status that fits where a request fails of this. Express, Koa and Fastify read it. */
+  readonly status: number;
+  readonly statusCode: number;
+
+  constructor(code: MsmErrorCode, message: string, options: { cause?: unknown } = {}) {
+    super(`${code}: ${message}`, options);
+    this.name = "MsmError";
+    this.code = code;
+    this.status = httpStatus[code];
+    this.statusCode = this.status;
+    Object.defineProperty(this, brand, { value: true });
+  }
+
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    return typeof value === "object" && value !== null && brand in value;
+  }
+
+  /** Gives any thrown value as an MsmError: itself where it is one, else wrapped under `code` with the original as `cause`. */
+  static from(thrown: unknown, code: MsmErrorCode): MsmError {
+    if (thrown instanceof MsmError) return thrown;
+    return new MsmError(code, thrown instanceof Error ? thrown.message : String(thrown), { cause: thrown });
+  }
+}

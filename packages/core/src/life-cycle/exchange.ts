@@ -1,0 +1,46 @@
+import type { MsmError } from "../errors.js";
+import type { Session } from "../session/session.js";
+
+/** The part of an HTTP request that a session needs. Every adapter builds one. */
+export interface SessionRequest {
+  readonly method: string;
+  /** Path and query as the client sent them, e.g. "/cart?item=3". */
+  readonly url: string;
+  /** The raw Cookie header; undefined where the client sent none. */
+  readonly cookieHeader: string | undefined;
+  /** True for TLS, or where a trusted proxy vouches for it. Decides `Secure` where `cookie.secure` is "auto". */
+  readonly secure: boolean;
+}
+
+/** One request and response, and the session they hold. An adapter uses nothing else of the core. */
+export interface SessionExchange {
+  /** Undefined only with `onStorageError: "without-session"`, while the storage cannot be reached. */
+  readonly session: Session | undefined;
+
+  /**
+   * The Set-Cookie value that this response needs, or undefined. Synchronous, to be asked when headers are written,
+   * after `commit()`. The session id is final from then on: `regenerate()` rejects with MSM_ERR_HEADERS_SENT.
+   */
+  cookie(): string | undefined;
+
+  /**
+   * Saves what changed since the last call, and the copies that the mode promises. Never rejects: what went wrong is
+   * in the result, and in the events. Without a change it costs nothing, so hooks may call it as often as they like.
+   */
+  commit(): Promise<CommitResult>;
+
+  /** The request is over: whatever is still held for it is let go. Safe to call twice; never rejects. */
+  end(): Promise<void>;
+}
+
+export interface CommitResult {
+  /**
+   * - `unneeded`: nothing had changed
+   * - `stored`: safe as the mode promises
+   * - `kept`: in this process only, as no node can be reached (sticky); pushed when one is back
+   * - `discarded`: another request destroyed the session in the meantime; the destruction stands
+   * - `failed`: see `error`; the client must not be told that it worked
+   */
+  readonly outcome: "unneeded" | "stored" | "kept" | "discarded" | "failed";
+  readonly error?: MsmError;
+}

@@ -1,0 +1,49 @@
+/** The attributes of a session, as the handler sees them: plain property access. */
+// biome-ignore lint/suspicious/noExplicitAny: applications put what they like into their session
+export type Attributes = Record<string, any>;
+
+/** Which attributes a session keeps under its new id: all, none, or those named. */
+export type KeptAttributes = "all" | "none" | readonly string[];
+
+/** One request's view of its session. */
+export interface Session {
+  /** 48 hexadecimal digits; changes only by `regenerate()`. */
+  readonly id: string;
+  /** True where the client had no session before this request. */
+  readonly isNew: boolean;
+  readonly createdAtMs: number;
+
+  /** Milliseconds of inactivity after which the session expires. Assigning stores it with the session. */
+  idleTimeoutMs: number;
+
+  /**
+   * Read, assign, delete as on any object. Reading decodes the one attribute; assigning, deleting, or reading an
+   * object marks it, and `commit()` compares what was marked with what is stored.
+   */
+  readonly attributes: Attributes;
+
+  /**
+   * The same attributes as an object with members of the adapter's own (`save`, `destroy`, `cookie` …): names that
+   * `members` has, itself or inherited, are `members`'; all others are attributes. Enumerable own names of `members` are listed
+   * before the attributes. Made once per request.
+   */
+  attributesWith<T extends object>(members: T): T & Attributes;
+
+  /** Stores now what changed so far. Rejects with the MsmError that `commit()` would report. */
+  save(): Promise<void>;
+
+  /** Gives up this request's changes and reads the session anew. Rejects with MSM_ERR_SESSION_GONE where there is none. */
+  reload(): Promise<void>;
+
+  /** Gives the session a new id, at the next commit: the new one is stored first, then the old one ends. */
+  regenerate(options?: { readonly keep?: KeptAttributes }): Promise<void>;
+
+  /**
+   * Ends the session on every node that answers, before it resolves. Rejects where no node answered; the session
+   * is then destroyed as soon as one does. The cookie is cleared with the response.
+   */
+  destroy(): Promise<void>;
+
+  /** Counts as a use: the session's time to live starts anew at commit, though nothing changed. */
+  touch(): void;
+}

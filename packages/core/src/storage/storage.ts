@@ -1,0 +1,94 @@
+/**
+ * One storage node: a memcached or Redis server, a Redis deployment, or this process' memory.
+ *
+ * What a storage must guarantee:
+ * - Absence is a value, trouble is an exception: a missing record is `absent` or `gone`; a node that cannot be
+ *   reached, hangs or answers nonsense rejects with an MsmError whose code begins with `MSM_ERR_STORAGE_`.
+ * - Every promise settles, at the latest after the storage's operation timeout.
+ * - A rejected write may have been applied, or be applied later. Every verb is therefore safe to repeat: a save that
+ *   finds its own writeId in place answers `stored`, a lease that is already the caller's is had.
+ * - Records are opaque but for their first bytes, see `record-prefix.ts`.
+ * - Keys are at most 80 characters of `A-Z a-z 0-9 _ - : { }`; the lease of a key lies beside its record.
+ * - TTLs are milliseconds above 0; a storage that counts in seconds rounds up.
+ */
+export interface Storage {
+  /** Names the kind in messages, e.g. "redis". */
+  readonly kind: string;
+
+  /**
+   * Reads a record in one round trip.
+   *
+   * With `lease`, takes the lease of the key for `lease.token` as well: `locked` where another holds it, and then
+   * no record is given. Where there is no live record (absent, or a tombstone) no lease is taken.
+   * With `renewTtlMs`, the record's time to live starts anew: its own idle timeout where its prefix names one, else
+   * `renewTtlMs`, which should be the usual one (memcached has to know a time before it sees the record).
+   * A tombstone is given like any record.
+   */
+  load(key: string, options?: LoadOptions): Promise<LoadResult>;
+
+  /**
+   * Writes a record under a version check, and with `unlock` gives the lease back in the same step, where it is
+   * still the token's and the record was stored.
+   * - `stored`: the record is in place, or was already (same writeId).
+   * - `conflict`: a record of another version is there; for `expect: "absent"` any record.
+   * - `gone`: nothing is there, though `expect` named a revision. Deleted, evicted, expired or restarted empty.
+   */
+  save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult>;
+
+  /**
+   * Writes a record where none of its version or above is there: copies, repairs, tombstones.
+   * @returns whether the record was written; false also where it was there before
+   */
+  putIfNewer(key: string, record: Uint8Array, ttlMs: number): Promise<boolean>;
+
+  /** Gives a record a new time to live. @returns false where there is none */
+  touch(key: string, ttlMs: number): Promise<boolean>;
+
+  /** Gives the lease of a key a new time to live, where the token holds it. @returns whether it does */
+  renewLease(key: string, lease: Lease): Promise<boolean>;
+
+  /** Frees the lease of a key where the token holds it; another's is left alone. @returns whether the token held it */
+  unlock(key: string, token: string): Promise<boolean>;
+
+  /** Resolves where the node answers, on a connection of its own: a busy one must not look dead. */
+  ping(): Promise<void>;
+
+  /** Ends connections and timers; outstanding operations reject. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/** A lock with its owner's token and the time after which it frees itself. */
+export interface Lease {
+  /** At least 96 random bits, as `A-Z a-z 0-9 _ -`. */
+  readonly token: string;
+  readonly ttlMs: number;
+}
+
+export interface LoadOptions {
+  readonly lease?: Lease;
+  readonly renewTtlMs?: number;
+}
+
+export type LoadResult =
+  | { readonly kind: "found"; readonly record: Uint8Array; readonly revision: Revision }
+  | { readonly kind: "absent" }
+  | { readonly kind: "locked"; readonly retryAfterMs: number };
+
+/**
+ * What `save` needs in order to know the record it replaces. From `load` or `save` of the same storage; storages may
+ * return more in it than the version (memcached: the CAS id and the connection it was read on).
+ */
+export interface Revision {
+  readonly version: string;
+}
+
+export interface SaveOptions {
+  readonly expect: Revision | "absent";
+  /** Token of the lease that is given back with the save. */
+  readonly unlock?: string;
+}
+
+export type SaveResult =
+  | { readonly kind: "stored"; readonly revision: Revision }
+  | { readonly kind: "conflict" }
+  | { readonly kind: "gone" };
