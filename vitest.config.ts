@@ -19,7 +19,11 @@ export default defineConfig({
         resolve: { alias },
         test: {
           name: "unit",
-          include: ["packages/*/{src,test}/**/*.test.ts", "samples/src/**/*.test.ts", "scripts/**/*.test.{ts,mjs}"],
+          include: [
+            "packages/*/{src,test}/**/*.test.ts",
+            "samples/src/**/*.test.ts",
+            "scripts/**/*.test.{ts,mjs}",
+          ],
           testTimeout: 30_000,
         },
       },

@@ -1,0 +1,39 @@
+export type { Clock } from "./clock.js";
+export { systemClock } from "./clock.js";
+export type { Codec } from "./codec/codec.js";
+export type { MsmErrorCode } from "./errors.js";
+export { MsmError } from "./errors.js";
+export type { SessionEvents, Unsubscribe } from "./events.js";
+export type { NodeHealth } from "./failover/health.js";
+export type { CommitResult, SessionExchange, SessionRequest } from "./life-cycle/exchange.js";
+export type { SessionManager } from "./manager.js";
+export { createSessionManager } from "./manager.js";
+export type {
+  AttributeConflict,
+  CommonOptions,
+  ConflictResolver,
+  CookieOptions,
+  NodeOptions,
+  NonStickyOptions,
+  SessionManagerOptions,
+  StickyOptions,
+} from "./options.js";
+export type { Attributes, KeptAttributes, Session } from "./session/session.js";
+export type { SessionStats } from "./stats.js";
+export {
+  idleTimeoutMsOf,
+  isTombstone,
+  recordPrefixBytes,
+  tombstoneVersion,
+  versionOf,
+  writeIdOf,
+} from "./storage/record-prefix.js";
+export type {
+  Lease,
+  LoadOptions,
+  LoadResult,
+  Revision,
+  SaveOptions,
+  SaveResult,
+  Storage,
+} from "./storage/storage.js";

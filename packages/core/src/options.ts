@@ -1,0 +1,114 @@
+import type { Clock } from "./clock.js";
+import type { Codec } from "./codec/codec.js";
+import type { Storage } from "./storage/storage.js";
+
+/** What `createSessionManager()` takes: the options of one mode, and those that both share. */
+export type SessionManagerOptions = CommonOptions & (StickyOptions | NonStickyOptions);
+
+/** Sessions live in the process that serves them, and are backed up on the nodes. */
+export interface StickyOptions {
+  readonly mode: "sticky";
+  /** Names this process as the load balancer knows it, e.g. "app1": up to 32 of `A-Z a-z 0-9 _ -`. */
+  readonly route: string;
+  /**
+   * "sync": the response waits until the session is stored on its node. "async": the response does not wait; what
+   * changed less than `maxBackupLagMs` before the process is killed is lost. Default "sync".
+   */
+  readonly backup?: "sync" | "async";
+  /** The longest a response waits for its backup, in milliseconds; then the request fails with 503. Default 1000. */
+  readonly backupTimeoutMs?: number;
+  /** With `backup: "async"`: the oldest change that may be unsaved before responses wait, in milliseconds. Default 250. */
+  readonly maxBackupLagMs?: number;
+  /** Sessions kept in memory; the least recently used leave once they are backed up. Default 100,000. */
+  readonly maxLocalSessions?: number;
+}
+
+/** Sessions live on the nodes; any process serves any request. */
+export interface NonStickyOptions {
+  readonly mode?: "non-sticky";
+}
+
+export interface CommonOptions {
+  /**
+   * Signs cookies and seals records: at least 32 bytes. A list rotates: the first signs, all verify.
+   * All processes need the same.
+   */
+  readonly secret: string | readonly string[];
+  /**
+   * The storage nodes in ring order, the same in all processes: `"n1:cache1:11211,n2:cache2:11211"` (commas, blanks
+   * or both), `"redis://host"`, `"n1:redis://…,n2:redis://…"`, or objects. Nodes without an id are called n1, n2, … in
+   * order. Default: one node in this process' memory, which shares nothing and outlives nothing.
+   */
+  readonly nodes?: string | readonly NodeOptions[];
+  /** Ids of nodes that take sessions only while no other node can be reached. Default none. */
+  readonly failoverNodes?: string | readonly string[];
+  /** First part of every storage key: up to 16 of `A-Z a-z 0-9 _ -`. Default "msm". */
+  readonly keyPrefix?: string;
+  readonly cookie?: CookieOptions;
+  /** Milliseconds of inactivity after which a session expires. Default 30 minutes. */
+  readonly idleTimeoutMs?: number;
+  /** Milliseconds after its creation at which a session expires, however busy it is. Default: never. */
+  readonly absoluteTimeoutMs?: number;
+  /** How attribute values become bytes: "json", or a codec of your own. Default "json". */
+  readonly codec?: "json" | Codec;
+  /** How requests of one session are kept apart. "optimistic": no lock, a version check and a merge. Default "optimistic". */
+  readonly locking?: "optimistic";
+  /**
+   * What happens where two requests changed the same attribute. "last-write-wins" keeps the later one, with an event;
+   * "fail" rejects the later one (409); a function gives the value to keep. Default "last-write-wins".
+   */
+  readonly onConflict?: "last-write-wins" | "fail" | ConflictResolver;
+  /**
+   * What a request gets while its session cannot be read. "reject": `open()` rejects (503). "without-session": it has
+   * no session, and no cookie is sent. Default "reject".
+   */
+  readonly onStorageError?: "reject" | "without-session";
+  /** Deadline of each storage operation, in milliseconds. Default 250. */
+  readonly operationTimeoutMs?: number;
+  /** Largest record that is stored, in bytes. Default 524,288; memcached takes no more than 1 MiB. */
+  readonly maxRecordBytes?: number;
+  /** The longest `close()` waits for what is still to be saved, in milliseconds. Default 5000. */
+  readonly closeTimeoutMs?: number;
+  /** Where time is read. Default: the machine's clock. */
+  readonly clock?: Clock;
+}
+
+/** Three values of one attribute, decoded; undefined where it is absent. */
+export interface AttributeConflict {
+  readonly name: string;
+  readonly base: unknown;
+  readonly mine: unknown;
+  readonly theirs: unknown;
+}
+
+/** Decides a conflict. Returns the value to keep; undefined deletes the attribute. */
+export type ConflictResolver = (conflict: AttributeConflict) => unknown;
+
+export interface NodeOptions {
+  /** Up to 16 of `A-Z a-z 0-9`; stands in cookies. Default n1, n2, … by position. */
+  readonly id?: string;
+  /** `"host:port"` or `"memcached://user:password@host:port"` for memcached, `"redis://…"` or `"rediss://…"` for Redis. */
+  readonly url?: string;
+  /** Instead of `url`: a storage of your own. */
+  readonly storage?: Storage;
+}
+
+export interface CookieOptions {
+  /** Default "sid". `__Host-sid` is best where all is HTTPS. */
+  readonly name?: string;
+  /** Default "/". */
+  readonly path?: string;
+  /** Default none: the host that set it, and no other. */
+  readonly domain?: string;
+  /** Default true. */
+  readonly httpOnly?: boolean;
+  /** "auto": as the request came in. Default "auto". */
+  readonly secure?: boolean | "auto";
+  /** Default "lax". */
+  readonly sameSite?: "strict" | "lax" | "none" | false;
+  /** Milliseconds the browser keeps the cookie. Default: until it is closed. */
+  readonly maxAgeMs?: number;
+  /** Default false. */
+  readonly partitioned?: boolean;
+  readonly priority?: "low" | "medium" | "high";
+}
