@@ -17,7 +17,7 @@ export const recordFormat = "M1";
 export const tombstoneVersion = "ffffffffffffffff";
 
 const latin1 = (record: Uint8Array, from: number, to: number) =>
-  Buffer.from(record.buffer, record.byteOffset, record.byteLength).latin1Slice(from, to);
+  Buffer.from(record.buffer, record.byteOffset, record.byteLength).toString("latin1", from, to);
 
 /** The record's version: 16 hexadecimal digits. */
 export const versionOf = (record: Uint8Array): string => latin1(record, 2, 18);
