@@ -20,6 +20,7 @@ export type {
 } from "./options.js";
 export type { Attributes, KeptAttributes, Session } from "./session/session.js";
 export type { SessionStats } from "./stats.js";
+export { type MemoryStorageOptions, memoryStorage } from "./storage/memory.js";
 export {
   idleTimeoutMsOf,
   isTombstone,
