@@ -1,0 +1,169 @@
+import {
+  type Lease,
+  type LoadOptions,
+  type LoadResult,
+  MsmError,
+  type MsmErrorCode,
+  type SaveOptions,
+  type SaveResult,
+  type Storage,
+} from "@msm/core";
+
+/** What a storage can be asked; `close` is not counted. */
+export type StorageVerb = "load" | "save" | "putIfNewer" | "touch" | "renewLease" | "unlock" | "ping";
+
+/** One call that reached a faulty storage, whether it was let through or not. `ping` has no key. */
+export interface StorageCall {
+  readonly verb: StorageVerb;
+  readonly key: string | undefined;
+}
+
+/** A storage node that fails on command. */
+export interface FaultyStorage extends Storage {
+  /** From now on every call rejects with MSM_ERR_STORAGE_UNAVAILABLE, and does nothing. */
+  goDown(): void;
+  /** From now on every call does nothing, and rejects with MSM_ERR_STORAGE_TIMEOUT, after `afterMs` (default 0). */
+  hang(afterMs?: number): void;
+  /** From now on every call is carried out, and rejects with MSM_ERR_STORAGE_TIMEOUT all the same. */
+  loseReplies(): void;
+  /** From now on every call rejects with MSM_ERR_STORAGE_TIMEOUT; writes are carried out by `applyHeldWrites()`. */
+  holdWrites(): void;
+  /** Carries out, in their order, the writes that `holdWrites()` kept back: the late effect of a timed-out write. */
+  applyHeldWrites(): Promise<void>;
+  /** The next `count` calls reject with `code` (default MSM_ERR_STORAGE_UNAVAILABLE), and do nothing. */
+  failNext(count: number, code?: MsmErrorCode): void;
+  /** Ends whichever fault there is. Held writes stay held. */
+  comeBack(): void;
+  /** Comes back as another storage, usually an empty one: the node was restarted. */
+  restartAs(storage: Storage): void;
+  /** Every call since the start, or since `forgetCalls()`. */
+  readonly calls: readonly StorageCall[];
+  /** How often each verb was called since the start, or since `forgetCalls()`. */
+  counts(): Record<StorageVerb, number>;
+  forgetCalls(): void;
+}
+
+type Fault = "none" | "down" | "hanging" | "losing-replies" | "holding-writes";
+
+const verbs: readonly StorageVerb[] = ["load", "save", "putIfNewer", "touch", "renewLease", "unlock", "ping"];
+
+/** Wraps a storage, so that a test can let it fail and count what it was asked. */
+export function faulty(storage: Storage): FaultyStorage {
+  return new FaultyWrapper(storage);
+}
+
+class FaultyWrapper implements FaultyStorage {
+  readonly kind: string;
+  #storage: Storage;
+  #fault: Fault = "none";
+  #hangMs = 0;
+  #failNext: MsmErrorCode[] = [];
+  #held: (() => Promise<unknown>)[] = [];
+  #calls: StorageCall[] = [];
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+    this.kind = storage.kind;
+  }
+
+  load(key: string, options?: LoadOptions): Promise<LoadResult> {
+    return this.#pass("load", key, () => this.#storage.load(key, options));
+  }
+
+  save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult> {
+    return this.#pass("save", key, () => this.#storage.save(key, record, ttlMs, options));
+  }
+
+  putIfNewer(key: string, record: Uint8Array, ttlMs: number): Promise<boolean> {
+    return this.#pass("putIfNewer", key, () => this.#storage.putIfNewer(key, record, ttlMs));
+  }
+
+  touch(key: string, ttlMs: number): Promise<boolean> {
+    return this.#pass("touch", key, () => this.#storage.touch(key, ttlMs));
+  }
+
+  renewLease(key: string, lease: Lease): Promise<boolean> {
+    return this.#pass("renewLease", key, () => this.#storage.renewLease(key, lease));
+  }
+
+  unlock(key: string, token: string): Promise<boolean> {
+    return this.#pass("unlock", key, () => this.#storage.unlock(key, token));
+  }
+
+  ping(): Promise<void> {
+    return this.#pass("ping", undefined, () => this.#storage.ping());
+  }
+
+  close(): Promise<void> {
+    return this.#storage.close();
+  }
+
+  goDown(): void {
+    this.#fault = "down";
+  }
+
+  hang(afterMs = 0): void {
+    this.#fault = "hanging";
+    this.#hangMs = afterMs;
+  }
+
+  loseReplies(): void {
+    this.#fault = "losing-replies";
+  }
+
+  holdWrites(): void {
+    this.#fault = "holding-writes";
+  }
+
+  async applyHeldWrites(): Promise<void> {
+    for (const write of this.#held.splice(0)) await write();
+  }
+
+  failNext(count: number, code: MsmErrorCode = "MSM_ERR_STORAGE_UNAVAILABLE"): void {
+    this.#failNext = new Array<MsmErrorCode>(count).fill(code);
+  }
+
+  comeBack(): void {
+    this.#fault = "none";
+    this.#failNext = [];
+  }
+
+  restartAs(storage: Storage): void {
+    this.#storage = storage;
+    this.comeBack();
+  }
+
+  get calls(): readonly StorageCall[] {
+    return this.#calls;
+  }
+
+  counts(): Record<StorageVerb, number> {
+    const count = (verb: StorageVerb) => this.#calls.filter((call) => call.verb === verb).length;
+    return Object.fromEntries(verbs.map((verb) => [verb, count(verb)])) as Record<StorageVerb, number>;
+  }
+
+  forgetCalls(): void {
+    this.#calls = [];
+  }
+
+  async #pass<T>(verb: StorageVerb, key: string | undefined, run: () => Promise<T>): Promise<T> {
+    this.#calls.push({ verb, key });
+    const code = this.#failNext.shift();
+    if (code) throw new MsmError(code, `${verb} was told to fail`);
+    switch (this.#fault) {
+      case "none":
+        return run();
+      case "down":
+        throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", `${verb}: the node is down`);
+      case "hanging":
+        if (this.#hangMs > 0) await new Promise((resolve) => setTimeout(resolve, this.#hangMs));
+        throw new MsmError("MSM_ERR_STORAGE_TIMEOUT", `${verb}: the node hangs`);
+      case "losing-replies":
+        await run();
+        throw new MsmError("MSM_ERR_STORAGE_TIMEOUT", `${verb}: the reply was lost`);
+      case "holding-writes":
+        if (verb !== "load" && verb !== "ping") this.#held.push(run);
+        throw new MsmError("MSM_ERR_STORAGE_TIMEOUT", `${verb}: the request is on its way`);
+    }
+  }
+}

@@ -1,0 +1,1 @@
+export { type FaultyStorage, faulty, type StorageCall, type StorageVerb } from "./faulty.js";
