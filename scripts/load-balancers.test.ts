@@ -1,12 +1,12 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { accessSync, constants, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer, type IncomingMessage, request, type Server } from "node:http";
-import { type AddressInfo, createServer as createTcpServer } from "node:net";
+import { createServer, type IncomingMessage, request } from "node:http";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { freePort } from "../samples/src/cluster/free-port.js";
+import { findServer, type Running, start, waitUntil } from "./processes.js";
 
 const page = readFileSync(fileURLToPath(new URL("../docs/load-balancers.md", import.meta.url)), "utf8");
 const routes = ["app1", "app2", "app3"] as const;
@@ -36,7 +36,7 @@ const balancers: Record<string, Balancer> = {
 };
 
 describe.each(Object.entries(balancers))("docs/load-balancers.md, %s", (language, balancer) => {
-  const program = findProgram(balancer.program);
+  const program = findServer(balancer.program);
   if (!program && !process.env.CI) {
     it.skip(`needs ${balancer.program}, which is not installed`, () => undefined);
     return;
@@ -44,7 +44,7 @@ describe.each(Object.entries(balancers))("docs/load-balancers.md, %s", (language
 
   let apps: App[];
   let folder: string;
-  let running: ChildProcess;
+  let running: Running | undefined;
   let port: number;
 
   beforeAll(async () => {
@@ -55,12 +55,16 @@ describe.each(Object.entries(balancers))("docs/load-balancers.md, %s", (language
     const { config, args } = balancer.configure(withPorts(codeBlock(language), port, apps), folder);
     const file = join(folder, "balancer.cfg");
     await writeFile(file, config);
-    running = spawn(program, args(file), { stdio: "ignore" });
-    await waitUntil("the balancer answers", async () => (await send("GET", undefined)).status === 200);
+    running = start(program, args(file));
+    await waitUntil(
+      "the balancer answers",
+      running,
+      async () => (await send("GET", undefined)).status === 200,
+    );
   });
 
   afterAll(async () => {
-    if (running) await end(running);
+    await running?.end();
     await Promise.all((apps ?? []).map((app) => app.stop()));
     if (folder) await rm(folder, { recursive: true, force: true });
   });
@@ -99,7 +103,11 @@ describe.each(Object.entries(balancers))("docs/load-balancers.md, %s", (language
     }
 
     await app.start();
-    await waitUntil("app2 is used again", async () => (await servedBy("GET", cookieOf("app2"))) === "app2");
+    await waitUntil(
+      "app2 is used again",
+      running!,
+      async () => (await servedBy("GET", cookieOf("app2"))) === "app2",
+    );
   });
 
   it("passes a 503 of the application on, and goes on using the process", async () => {
@@ -138,7 +146,7 @@ interface App {
 /** A process in the balancer's eyes: a server that answers with its route, on a port that it keeps. */
 async function startApp(route: Route): Promise<App> {
   let endStream = () => {};
-  const server: Server = createServer((incoming, response) => {
+  const server = createServer((incoming, response) => {
     if (incoming.url === "/stream") {
       response.writeHead(200, { "content-type": "text/event-stream" }).write("data: 1\n\n");
       endStream = () => response.end("data: 2\n\n");
@@ -148,23 +156,22 @@ async function startApp(route: Route): Promise<App> {
     response.statusCode = incoming.url === "/unavailable" ? 503 : 200;
     response.end(route);
   });
-  const listen = (port: number) =>
-    new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(port, "127.0.0.1", resolve);
-    });
-  await listen(0);
-  const { port } = server.address() as AddressInfo;
-
-  return {
+  const port = await freePort();
+  const app: App = {
     port,
-    start: () => listen(port),
+    start: () =>
+      new Promise((resolve, reject) => {
+        server.once("error", reject);
+        server.listen(port, "127.0.0.1", resolve);
+      }),
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
       }),
   };
+  await app.start();
+  return app;
 }
 
 function codeBlock(language: string): string {
@@ -199,48 +206,8 @@ ${block}
 }`;
 }
 
-/** Looks on PATH, and where Debian keeps servers. */
-function findProgram(name: string): string | undefined {
-  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
-  return folders.map((folder) => join(folder, name)).find(isExecutable);
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 async function textOf(response: IncomingMessage): Promise<string> {
   let text = "";
   for await (const bytes of response) text += String(bytes);
   return text;
-}
-
-function end(child: ChildProcess): Promise<void> {
-  return new Promise((resolve) => {
-    if (child.exitCode !== null) return resolve();
-    child.once("exit", () => resolve());
-    child.kill("SIGTERM");
-  });
-}
-
-/** Asks every 50 ms until the answer is yes. A condition that throws counts as no. */
-async function waitUntil(what: string, condition: () => Promise<boolean>): Promise<void> {
-  const deadlineMs = Date.now() + 15_000;
-  while (!(await condition().catch(() => false))) {
-    if (Date.now() > deadlineMs) throw new Error(`waited 15 s in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
