@@ -20,6 +20,7 @@ export type {
 } from "./options.js";
 export type { Attributes, KeptAttributes, Session } from "./session/session.js";
 export type { SessionStats } from "./stats.js";
+export { type MemcachedStorageOptions, memcachedStorage } from "./storage/memcached.js";
 export { type MemoryStorageOptions, memoryStorage } from "./storage/memory.js";
 export {
   idleTimeoutMsOf,
@@ -29,6 +30,7 @@ export {
   versionOf,
   writeIdOf,
 } from "./storage/record-prefix.js";
+export { type RedisStorageOptions, redisStorage } from "./storage/redis.js";
 export type {
   Lease,
   LoadOptions,

@@ -2,6 +2,7 @@ import { type Clock, systemClock } from "../clock.js";
 import { MsmError } from "../errors.js";
 import { idleTimeoutMsOf, isTombstone, versionOf, writeIdOf } from "./record-prefix.js";
 import type { Lease, LoadOptions, LoadResult, SaveOptions, SaveResult, Storage } from "./storage.js";
+import { checkKey } from "./storage-keys.js";
 
 export interface MemoryStorageOptions {
   /** Where TTLs are read. Default: the machine's clock. */
@@ -28,7 +29,7 @@ class MemoryStorage implements Storage {
   }
 
   async load(key: string, options: LoadOptions = {}): Promise<LoadResult> {
-    this.#refuseIfClosed();
+    this.#check(key);
     const record = this.#records.get(key);
     if (!record) return { kind: "absent" };
     if (!isTombstone(record)) {
@@ -44,7 +45,7 @@ class MemoryStorage implements Storage {
   }
 
   async save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult> {
-    this.#refuseIfClosed();
+    this.#check(key);
     const current = this.#records.get(key);
     const isOwnWrite = current !== undefined && writeIdOf(current) === writeIdOf(record);
     if (!isOwnWrite) {
@@ -62,7 +63,7 @@ class MemoryStorage implements Storage {
   }
 
   async putIfNewer(key: string, record: Uint8Array, ttlMs: number): Promise<boolean> {
-    this.#refuseIfClosed();
+    this.#check(key);
     const current = this.#records.get(key);
     if (current && versionOf(current) >= versionOf(record)) return false;
     this.#records.set(key, record.slice(), ttlMs);
@@ -70,17 +71,17 @@ class MemoryStorage implements Storage {
   }
 
   async touch(key: string, ttlMs: number): Promise<boolean> {
-    this.#refuseIfClosed();
+    this.#check(key);
     return this.#records.expireIn(key, ttlMs);
   }
 
   async renewLease(key: string, lease: Lease): Promise<boolean> {
-    this.#refuseIfClosed();
+    this.#check(key);
     return this.#leases.get(key) === lease.token && this.#leases.expireIn(key, lease.ttlMs);
   }
 
   async unlock(key: string, token: string): Promise<boolean> {
-    this.#refuseIfClosed();
+    this.#check(key);
     return this.#freeLease(key, token);
   }
 
@@ -104,6 +105,11 @@ class MemoryStorage implements Storage {
 
   #freeLease(key: string, token: string): boolean {
     return this.#leases.get(key) === token && this.#leases.delete(key);
+  }
+
+  #check(key: string): void {
+    this.#refuseIfClosed();
+    checkKey(key);
   }
 
   #refuseIfClosed(): void {

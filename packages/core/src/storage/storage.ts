@@ -8,7 +8,8 @@
  * - A rejected write may have been applied, or be applied later. Every verb is therefore safe to repeat: a save that
  *   finds its own writeId in place answers `stored`, a lease that is already the caller's is had.
  * - Records are opaque but for their first bytes, see `record-prefix.ts`.
- * - Keys are at most 80 characters of `A-Z a-z 0-9 _ - : { }`; the lease of a key lies beside its record.
+ * - Keys are 1 to 78 characters of `A-Z a-z 0-9 _ - : { }`, others are refused with MSM_ERR_STORAGE_REFUSED; the lease
+ *   of a key lies beside its record.
  * - TTLs are milliseconds above 0; a storage that counts in seconds rounds up.
  */
 export interface Storage {
@@ -53,7 +54,7 @@ export interface Storage {
   /** Resolves where the node answers, on a connection of its own: a busy one must not look dead. */
   ping(): Promise<void>;
 
-  /** Ends connections and timers; outstanding operations reject. Safe to call twice. */
+  /** Ends connections and timers; outstanding and later operations reject, with MSM_ERR_CLOSED. Safe to call twice. */
   close(): Promise<void>;
 }
 
@@ -72,6 +73,7 @@ export interface LoadOptions {
 export type LoadResult =
   | { readonly kind: "found"; readonly record: Uint8Array; readonly revision: Revision }
   | { readonly kind: "absent" }
+  /** `retryAfterMs`: the lease ends by itself by then, unless it is renewed; mostly it is given back earlier. */
   | { readonly kind: "locked"; readonly retryAfterMs: number };
 
 /**

@@ -1,0 +1,466 @@
+import { MsmError } from "../errors.js";
+import { withDeadline } from "./deadline.js";
+import {
+  add,
+  deleteIf,
+  get,
+  getAndTouch,
+  type MemcachedReply,
+  type MemcachedRequest,
+  replace,
+  status,
+  touch,
+  version,
+} from "./memcached-protocol.js";
+import {
+  type Answers,
+  type ConnectionMark,
+  guardedConnection,
+  type MemcachedConnection,
+} from "./memjs-guard.js";
+import { ownBytes } from "./own-bytes.js";
+import { idleTimeoutMsOf, isTombstone, tombstoneVersion, versionOf, writeIdOf } from "./record-prefix.js";
+import type {
+  Lease,
+  LoadOptions,
+  LoadResult,
+  Revision,
+  SaveOptions,
+  SaveResult,
+  Storage,
+} from "./storage.js";
+import { type StorageKeys, storageKeys } from "./storage-keys.js";
+
+export interface MemcachedStorageOptions {
+  readonly host: string;
+  readonly port: number;
+  /** For SASL; both or neither. */
+  readonly username?: string;
+  readonly password?: string;
+  /** Deadline of each operation, connecting included, in milliseconds. Default 250. */
+  readonly operationTimeoutMs?: number;
+}
+
+/**
+ * A storage node on a memcached server, through memjs (binary protocol).
+ *
+ * TTLs count in whole seconds, rounded up, and a lease lives 3 s at least: memcached's clock ticks once a second. The
+ * server must not run with `-C`, which turns off the version check. Uses one connection, and another one for `ping()`;
+ * each is opened when it is first needed. Operations reject with MSM_ERR_STORAGE_UNAVAILABLE, _TIMEOUT, _PROTOCOL,
+ * _REFUSED (too large, no memory), or MSM_ERR_CLOSED after `close()`.
+ */
+export function memcachedStorage(options: MemcachedStorageOptions): Storage {
+  return new MemcachedStorage(options);
+}
+
+/** A record as it was read, with what a replacement needs. */
+interface Stored {
+  readonly record: Uint8Array;
+  readonly revision: MemcachedRevision;
+}
+
+interface MemcachedRevision extends Revision {
+  readonly cas: bigint;
+  readonly connection: ConnectionMark;
+  /** CAS id of the lease that was taken with the record, which saves a question when it is given back. */
+  readonly leaseCas?: bigint;
+}
+
+/** Lives shorter than this could end before they began. */
+const shortestLeaseMs = 3000;
+
+/** Rounds of read, compare, write before a key counts as too busy. */
+const maxRounds = 5;
+
+class MemcachedStorage implements Storage {
+  readonly kind = "memcached";
+  readonly #timeoutMs: number;
+  readonly #main: Promise<MemcachedConnection>;
+  readonly #forPing: Promise<MemcachedConnection>;
+  #opened: MemcachedConnection[] = [];
+  #isClosed = false;
+
+  constructor(options: MemcachedStorageOptions) {
+    const { host, port, username, password, operationTimeoutMs = 250 } = options;
+    this.#timeoutMs = operationTimeoutMs;
+    const prepare = async () => {
+      const { Server } = await import("memjs");
+      const connection = guardedConnection(
+        Server,
+        { host, port, username, password },
+        2 * operationTimeoutMs,
+      );
+      this.#opened.push(connection);
+      return connection;
+    };
+    this.#main = prepare();
+    this.#forPing = prepare();
+    // A failed import is the operations' trouble; nobody may be waiting for it yet.
+    for (const connection of [this.#main, this.#forPing]) connection.catch(() => undefined);
+  }
+
+  load(key: string, options: LoadOptions = {}): Promise<LoadResult> {
+    return this.#perform("load", key, async (connection, keys) => {
+      const { lease, renewTtlMs } = options;
+      const result = lease
+        ? await loadWithLease(connection, keys, lease, renewTtlMs)
+        : await loadPlainly(connection, keys, renewTtlMs);
+      if (result.kind === "found" && renewTtlMs !== undefined) {
+        await renewAsTheRecordWants(connection, keys, result.record, renewTtlMs);
+      }
+      return result;
+    });
+  }
+
+  save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult> {
+    return this.#perform("save", key, async (connection, keys) => {
+      const { expect, unlock: token } = options;
+      const result =
+        expect === "absent"
+          ? await create(connection, keys, record, ttlMs)
+          : await replaceAt(connection, keys, record, ttlMs, expect);
+      if (result.kind === "stored" && token !== undefined) {
+        // The record is stored, whatever becomes of the lease: if it cannot be given back now, it ends by itself.
+        await unlock(connection, keys, token, expect === "absent" ? undefined : known(expect)).catch(
+          () => false,
+        );
+      }
+      return result;
+    });
+  }
+
+  putIfNewer(key: string, record: Uint8Array, ttlMs: number): Promise<boolean> {
+    return this.#perform("putIfNewer", key, (connection, keys) =>
+      putIfNewer(connection, keys, record, ttlMs),
+    );
+  }
+
+  touch(key: string, ttlMs: number): Promise<boolean> {
+    return this.#perform("touch", key, async (connection, keys) => {
+      const reply = await askOne(connection, touch(keys.record, ttlMs));
+      return reply.status === status.ok;
+    });
+  }
+
+  renewLease(key: string, lease: Lease): Promise<boolean> {
+    return this.#perform("renewLease", key, (connection, keys) => renewLease(connection, keys, lease));
+  }
+
+  unlock(key: string, token: string): Promise<boolean> {
+    return this.#perform("unlock", key, (connection, keys) => unlock(connection, keys, token));
+  }
+
+  async ping(): Promise<void> {
+    await this.#within("ping", this.#forPing, async (connection) => {
+      await askOne(connection, version);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all(this.#opened.map((connection) => connection.end(closedError())));
+  }
+
+  async #perform<T>(
+    verb: string,
+    key: string,
+    run: (connection: MemcachedConnection, keys: StorageKeys) => Promise<T>,
+  ): Promise<T> {
+    const keys = storageKeys(key);
+    return this.#within(verb, this.#main, (connection) => run(connection, keys));
+  }
+
+  /** Runs one operation on a connection; where its time is over, the connection ends with it, as it may be hung. */
+  #within<T>(
+    verb: string,
+    connection: Promise<MemcachedConnection>,
+    run: (connection: MemcachedConnection) => Promise<T>,
+  ): Promise<T> {
+    let used: MemcachedConnection | undefined;
+    const start = async () => {
+      used = await unavailableUnlessReady(connection);
+      if (this.#isClosed) throw closedError();
+      return run(used);
+    };
+    return withDeadline(`memcached ${verb}`, this.#timeoutMs, start, (error) => used?.drop(error));
+  }
+}
+
+async function unavailableUnlessReady(
+  connection: Promise<MemcachedConnection>,
+): Promise<MemcachedConnection> {
+  try {
+    return await connection;
+  } catch (thrown) {
+    throw MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
+  }
+}
+
+const closedError = () => new MsmError("MSM_ERR_CLOSED", "the memcached storage is closed");
+
+async function loadPlainly(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  renewTtlMs: number | undefined,
+): Promise<LoadResult> {
+  const { replies, connection: mark } = await ask(connection, [read(keys, renewTtlMs)]);
+  const stored = storedIn(replies[0]!, mark);
+  return stored ? found(stored) : { kind: "absent" };
+}
+
+/**
+ * One trip: takes the lease if it is free, says who has it, reads the record. memcached carries them out in this order, so
+ * the record is never older than the lease.
+ */
+async function loadWithLease(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  lease: Lease,
+  renewTtlMs: number | undefined,
+): Promise<LoadResult> {
+  for (let round = 0; round < maxRounds; round += 1) {
+    const { replies, connection: mark } = await ask(connection, [
+      add(keys.lease, leaseValue(lease), leaseTtlMs(lease)),
+      get(keys.lease),
+      read(keys, renewTtlMs),
+    ]);
+    const [added, held, recordReply] = replies as [MemcachedReply, MemcachedReply, MemcachedReply];
+    const stored = storedIn(recordReply, mark);
+    if (!stored || isTombstone(stored.record)) {
+      if (added.status === status.ok) await connection.ask([deleteIf(keys.lease, casOf(added))], mark);
+      return stored ? found(stored) : { kind: "absent" };
+    }
+    if (added.status === status.ok) return found(stored, casOf(added));
+    const holder = leaseIn(held);
+    if (holder && holder.token !== lease.token) return { kind: "locked", retryAfterMs: holder.ttlMs };
+    const renewed = holder && (await replaceLease(connection, keys, lease, holder.cas, mark));
+    if (renewed) return found(stored, casOf(renewed));
+    // It ended between the two questions, or changed while we renewed it. Ask again.
+  }
+  throw tooBusy();
+}
+
+const read = (keys: StorageKeys, renewTtlMs: number | undefined) =>
+  renewTtlMs === undefined ? get(keys.record) : getAndTouch(keys.record, renewTtlMs);
+
+const found = ({ record, revision }: Stored, leaseCas?: bigint): LoadResult => ({
+  kind: "found",
+  record,
+  revision: leaseCas === undefined ? revision : { ...revision, leaseCas },
+});
+
+/** memcached had to be told a time to live before it showed the record, which may ask for another. */
+async function renewAsTheRecordWants(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  record: Uint8Array,
+  givenTtlMs: number,
+): Promise<void> {
+  const wantedTtlMs = idleTimeoutMsOf(record) || givenTtlMs;
+  if (Math.ceil(wantedTtlMs / 1000) === Math.ceil(givenTtlMs / 1000)) return;
+  await askOne(connection, touch(keys.record, wantedTtlMs));
+}
+
+async function create(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  record: Uint8Array,
+  ttlMs: number,
+): Promise<SaveResult> {
+  for (let round = 0; round < maxRounds; round += 1) {
+    const { replies, connection: mark } = await ask(connection, [add(keys.record, record, ttlMs)]);
+    const reply = replies[0]!;
+    if (reply.status === status.ok) return storedAs(record, reply, mark);
+    const current = await readStored(connection, keys);
+    if (current) return isSameWrite(current.record, record) ? storedAgain(current) : { kind: "conflict" };
+    // What was there for ADD was gone for GET. Try again.
+  }
+  throw tooBusy();
+}
+
+async function replaceAt(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  record: Uint8Array,
+  ttlMs: number,
+  expect: Revision,
+): Promise<SaveResult> {
+  // A tombstone is never replaced, not even by who has its CAS id.
+  let revision = expect.version === tombstoneVersion ? undefined : known(expect);
+  for (let round = 0; round < maxRounds; round += 1) {
+    if (!revision) {
+      const current = await readStored(connection, keys);
+      if (!current) return { kind: "gone" };
+      if (isSameWrite(current.record, record)) return storedAgain(current);
+      if (isTombstone(current.record) || current.revision.version !== expect.version)
+        return { kind: "conflict" };
+      revision = current.revision;
+    }
+    const answers = await connection.ask(
+      [replace(keys.record, record, ttlMs, revision.cas)],
+      revision.connection,
+    );
+    if (answers) {
+      const reply = checked(answers.replies[0]!);
+      if (reply.status === status.ok) return storedAs(record, reply, answers.connection);
+      if (reply.status === status.notFound) return { kind: "gone" };
+    }
+    // Another record, or the CAS id is of another connection. Look at what is there.
+    revision = undefined;
+  }
+  throw tooBusy();
+}
+
+async function putIfNewer(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  record: Uint8Array,
+  ttlMs: number,
+): Promise<boolean> {
+  for (let round = 0; round < maxRounds; round += 1) {
+    const current = await readStored(connection, keys);
+    if (current && current.revision.version >= versionOf(record)) return false;
+    const write = current
+      ? replace(keys.record, record, ttlMs, current.revision.cas)
+      : add(keys.record, record, ttlMs);
+    const answers = await connection.ask([write], current?.revision.connection);
+    if (answers && checked(answers.replies[0]!).status === status.ok) return true;
+    // It changed between reading and writing. Compare again.
+  }
+  throw tooBusy();
+}
+
+async function renewLease(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  lease: Lease,
+): Promise<boolean> {
+  for (let round = 0; round < maxRounds; round += 1) {
+    const { replies, connection: mark } = await ask(connection, [get(keys.lease)]);
+    const holder = leaseIn(replies[0]!);
+    if (holder?.token !== lease.token) return false;
+    if (await replaceLease(connection, keys, lease, holder.cas, mark)) return true;
+  }
+  throw tooBusy();
+}
+
+/** Never TOUCH: it asks nobody whose lease it is. */
+async function replaceLease(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  lease: Lease,
+  cas: bigint,
+  mark: ConnectionMark,
+): Promise<MemcachedReply | undefined> {
+  const answers = await connection.ask(
+    [replace(keys.lease, leaseValue(lease), leaseTtlMs(lease), cas)],
+    mark,
+  );
+  const reply = answers && checked(answers.replies[0]!);
+  return reply?.status === status.ok ? reply : undefined;
+}
+
+/**
+ * Deletes the lease under the CAS id of the very lease that the token was found in.
+ * @param revision of a record that was loaded with this lease: its CAS id of the lease may still be right
+ */
+async function unlock(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  token: string,
+  revision?: MemcachedRevision,
+): Promise<boolean> {
+  if (revision?.leaseCas !== undefined) {
+    const answers = await connection.ask([deleteIf(keys.lease, revision.leaseCas)], revision.connection);
+    if (answers && checked(answers.replies[0]!).status === status.ok) return true;
+  }
+  for (let round = 0; round < maxRounds; round += 1) {
+    const { replies, connection: mark } = await ask(connection, [get(keys.lease)]);
+    const holder = leaseIn(replies[0]!);
+    if (holder?.token !== token) return false;
+    const answers = await connection.ask([deleteIf(keys.lease, holder.cas)], mark);
+    if (answers && checked(answers.replies[0]!).status === status.ok) return true;
+  }
+  throw tooBusy();
+}
+
+/** The value of a lease: its token, and its TTL for those who wait, as memcached would not tell it. */
+const leaseValue = (lease: Lease) => Buffer.from(`${lease.token} ${leaseTtlMs(lease)}`, "latin1");
+
+const leaseTtlMs = (lease: Lease) => Math.max(lease.ttlMs, shortestLeaseMs);
+
+function leaseIn(reply: MemcachedReply): { token: string; ttlMs: number; cas: bigint } | undefined {
+  if (reply.status !== status.ok) return undefined;
+  const [token = "", ttlMs] = reply.value.toString("latin1").split(" ");
+  return { token, ttlMs: Number(ttlMs) || shortestLeaseMs, cas: casOf(reply) };
+}
+
+async function readStored(connection: MemcachedConnection, keys: StorageKeys): Promise<Stored | undefined> {
+  const { replies, connection: mark } = await ask(connection, [get(keys.record)]);
+  return storedIn(replies[0]!, mark);
+}
+
+function storedIn(reply: MemcachedReply, mark: ConnectionMark): Stored | undefined {
+  if (reply.status !== status.ok) return undefined;
+  const record = ownBytes(reply.value);
+  return { record, revision: { version: versionOf(record), cas: casOf(reply), connection: mark } };
+}
+
+const isSameWrite = (one: Uint8Array, other: Uint8Array) => writeIdOf(one) === writeIdOf(other);
+
+const storedAs = (record: Uint8Array, reply: MemcachedReply, mark: ConnectionMark): SaveResult => {
+  const revision: MemcachedRevision = { version: versionOf(record), cas: casOf(reply), connection: mark };
+  return { kind: "stored", revision };
+};
+
+const storedAgain = ({ revision }: Stored): SaveResult => ({ kind: "stored", revision });
+
+/** The revision with what memcached needs; undefined where it comes from elsewhere and says no more than the version. */
+const known = (revision: Revision): MemcachedRevision | undefined =>
+  "cas" in revision ? (revision as MemcachedRevision) : undefined;
+
+async function ask(connection: MemcachedConnection, requests: readonly MemcachedRequest[]): Promise<Answers> {
+  const answers = await connection.ask(requests);
+  if (!answers) throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "the connection was lost");
+  answers.replies.forEach(checked);
+  return answers;
+}
+
+async function askOne(connection: MemcachedConnection, request: MemcachedRequest): Promise<MemcachedReply> {
+  const { replies } = await ask(connection, [request]);
+  return replies[0]!;
+}
+
+/** A CAS id of 0 would mean "whatever is there", and every version check would pass. */
+function casOf(reply: MemcachedReply): bigint {
+  if (reply.cas !== 0n) return reply.cas;
+  throw new MsmError("MSM_ERR_STORAGE_PROTOCOL", "memcached gives no CAS ids; it must not run with -C");
+}
+
+/** Gives the reply where its status is an answer; trouble is thrown. */
+function checked(reply: MemcachedReply): MemcachedReply {
+  switch (reply.status) {
+    case status.ok:
+    case status.notFound:
+    case status.exists:
+    case status.notStored:
+      return reply;
+    case status.tooLarge:
+      throw new MsmError("MSM_ERR_STORAGE_REFUSED", "memcached refuses the record: too large");
+    case status.outOfMemory:
+      throw new MsmError("MSM_ERR_STORAGE_REFUSED", "memcached refuses the record: out of memory");
+    case status.notAuthenticated:
+      throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "memcached wants a user name and a password");
+    case status.busy:
+    case status.temporaryFailure:
+      throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "memcached is busy");
+    default:
+      throw new MsmError(
+        "MSM_ERR_STORAGE_PROTOCOL",
+        `memcached answers status 0x${reply.status.toString(16)}`,
+      );
+  }
+}
+
+const tooBusy = () =>
+  new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "the key changes faster than it can be read");

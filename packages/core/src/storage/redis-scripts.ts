@@ -1,0 +1,93 @@
+import type { Redis } from "ioredis";
+
+/*
+ * What has to happen in one step on a Redis server. The scripts read the fixed fields of `record-prefix.ts`; their
+ * offsets count from 1 in Lua's strings, from 0 in GETRANGE. Lua compares the strings, and so the numbers.
+ * KEYS: 1 the record, 2 its lease, or the one that the script needs.
+ */
+
+/** ARGV: lease token or "", lease TTL, renewed TTL or 0. Gives {0} absent, {1, ms} locked, {2, record} found. */
+const load = `
+local record = redis.call('GET', KEYS[1])
+if not record then return {0} end
+if string.sub(record, 3, 18) == 'ffffffffffffffff' then return {2, record} end
+if ARGV[1] ~= '' then
+  local holder = redis.call('GET', KEYS[2])
+  if holder and holder ~= ARGV[1] then return {1, redis.call('PTTL', KEYS[2])} end
+  redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+end
+if ARGV[3] ~= '0' then
+  local ttl = ARGV[3]
+  local idle = string.sub(record, 35, 46)
+  if string.find(idle, '^%x+$') and tonumber(idle, 16) > 0 then ttl = tonumber(idle, 16) end
+  redis.call('PEXPIRE', KEYS[1], ttl)
+end
+return {2, record}
+`;
+
+/**
+ * ARGV: expected version, or "" for none; record, TTL, token of the lease to give back or "". Gives 0 stored, 1 conflict,
+ * 2 gone. A record with the same writeId is our own: its reply was lost.
+ */
+const save = `
+local current = redis.call('GETRANGE', KEYS[1], 2, 33)
+if current == '' or string.sub(current, 17) ~= string.sub(ARGV[2], 19, 34) then
+  local version = string.sub(current, 1, 16)
+  if current == '' and ARGV[1] ~= '' then return 2 end
+  if version ~= ARGV[1] or version == 'ffffffffffffffff' then return 1 end
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+if ARGV[4] ~= '' and redis.call('GET', KEYS[2]) == ARGV[4] then redis.call('DEL', KEYS[2]) end
+return 0
+`;
+
+/** ARGV: record, TTL. Gives 1 where it was written. */
+const putIfNewer = `
+local version = redis.call('GETRANGE', KEYS[1], 2, 17)
+if version ~= '' and version >= string.sub(ARGV[1], 3, 18) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+`;
+
+/** KEYS: the lease. ARGV: token, TTL. Gives 1 where the token holds it. */
+const renewLease = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+`;
+
+/** KEYS: the lease. ARGV: token. Gives 1 where the token held it. */
+const unlock = `
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+`;
+
+/** The scripts by the names of `ScriptedRedis`; ioredis sends their bodies once per connection, then their digests. */
+export const redisScripts = {
+  msmLoad: { lua: load, numberOfKeys: 2 },
+  msmSave: { lua: save, numberOfKeys: 2 },
+  msmPutIfNewer: { lua: putIfNewer, numberOfKeys: 1 },
+  msmRenewLease: { lua: renewLease, numberOfKeys: 1 },
+  msmUnlock: { lua: unlock, numberOfKeys: 1 },
+};
+
+/** A Redis client that knows the scripts. What they give is checked where it is used: the peer may be anything. */
+export interface ScriptedRedis extends Redis {
+  msmLoadBuffer(
+    recordKey: string,
+    leaseKey: string,
+    token: string,
+    leaseTtlMs: number,
+    renewTtlMs: number,
+  ): Promise<unknown>;
+  msmSave(
+    recordKey: string,
+    leaseKey: string,
+    expectedVersion: string,
+    record: Buffer,
+    ttlMs: number,
+    token: string,
+  ): Promise<unknown>;
+  msmPutIfNewer(recordKey: string, record: Buffer, ttlMs: number): Promise<unknown>;
+  msmRenewLease(leaseKey: string, token: string, ttlMs: number): Promise<unknown>;
+  msmUnlock(leaseKey: string, token: string): Promise<unknown>;
+}

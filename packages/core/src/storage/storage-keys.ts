@@ -1,0 +1,29 @@
+import { MsmError } from "../errors.js";
+
+const keyPattern = /^[A-Za-z0-9_\-:{}]{1,78}$/;
+
+/** Where the record of a session lies, and its lease: beside each other. */
+export interface StorageKeys {
+  readonly record: string;
+  readonly lease: string;
+}
+
+/**
+ * Refuses keys that no storage takes.
+ * @throws MsmError MSM_ERR_STORAGE_REFUSED on a key that no storage takes; over 250 bytes, memcached would close the
+ * connection that all requests share
+ */
+export function checkKey(key: string): void {
+  if (!keyPattern.test(key)) {
+    throw new MsmError("MSM_ERR_STORAGE_REFUSED", "a key is 1 to 78 characters of A-Z a-z 0-9 _ - : { }");
+  }
+}
+
+/**
+ * The keys on the server for the base key that a storage is given.
+ * @throws MsmError MSM_ERR_STORAGE_REFUSED as `checkKey()`
+ */
+export function storageKeys(key: string): StorageKeys {
+  checkKey(key);
+  return { record: `${key}:s`, lease: `${key}:l` };
+}
