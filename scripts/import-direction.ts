@@ -32,7 +32,7 @@ const coreRows: readonly (readonly string[])[] = [
   ["locking", "failover", "cookie"],
   ["session"],
   ["storage", "codec"],
-  ["errors", "events", "clock"],
+  ["errors", "events", "clock", "background"],
 ];
 
 /** Their types describe what is handed to every step, so all of the core may name them. Their code stays above. */
