@@ -1,0 +1,28 @@
+import { call, type NodeResponse } from "./node-response.js";
+
+type Listener = (...args: unknown[]) => void;
+
+/**
+ * Makes what tells writers that a response takes more, after it told them to wait.
+ *
+ * Normally that is `emit("drain")`. Middlewares that transform the body, as compression does, lead `on("drain")` to a
+ * stream of theirs, where our signal would not arrive and a pipe would stand still for ever: so where one has replaced
+ * `on`, its drain listeners are noted as they pass.
+ */
+export function drainSignal(res: NodeResponse): () => void {
+  if (!Object.hasOwn(res, "on")) return () => void res.emit("drain");
+
+  const led = new Set<Listener>();
+  const leadingOn = res.on;
+  res.on = (...args: Parameters<NodeResponse["on"]>) => {
+    if (args[0] === "drain") led.add(args[1]);
+    call(leadingOn, res, args);
+    return res;
+  };
+  return () => {
+    const direct = new Set<unknown>(res.rawListeners("drain"));
+    res.emit("drain");
+    for (const listener of led) if (!direct.has(listener)) listener.call(res);
+    led.clear();
+  };
+}

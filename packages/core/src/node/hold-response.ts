@@ -1,0 +1,313 @@
+import { MsmError } from "../errors.js";
+import type { SessionExchange } from "../life-cycle/exchange.js";
+import { drainSignal } from "./drain-signal.js";
+import { type AnyServerResponse, call, type NodeResponse } from "./node-response.js";
+import { addCookie, cookiesOf, dropHead, takeHead } from "./response-head.js";
+import { headersSentError, showEnded, showHeadSent } from "./sent-face.js";
+
+/** What `holdResponse` asks of its adapter. */
+export interface HoldOptions {
+  /**
+   * Answers in place of the handler, whose answer is thrown away: the session could not be saved, or Node refused the
+   * answer. The response is unsent again, with the error's status; what is sent now goes out without another commit
+   * and without a session cookie. Must not throw.
+   */
+  readonly answerError: (error: Error) => void;
+}
+
+/**
+ * Keeps an answer from the wire, headers included, until the session is committed.
+ *
+ * An answer that ends in one go is committed once. One that is flushed before it ends is committed when its head
+ * would go out, and again at its end. Where the commit fails, the client gets what `answerError` answers, or, if
+ * bytes are out already, a connection that is cut. `exchange.end()` is called once: when the answer is handed to Node,
+ * or at the latest a second after the client went away.
+ *
+ * Call it once per response, before anything is written.
+ */
+export function holdResponse(res: AnyServerResponse, exchange: SessionExchange, options: HoldOptions): void {
+  const clientIsGone = "stream" in res ? res.stream.destroyed : res.destroyed;
+  new HeldResponse(res, exchange, options).begin(clientIsGone);
+}
+
+/** How long a handler may go on after its client went away before what is held for it is let go. */
+const graceMs = 1000;
+
+/**
+ * - `open`: nothing goes out yet, though the head may be decided
+ * - `holding`: a commit is under way; what the handler sends waits for it
+ * - `flowing`: the head is out, what is written goes straight on
+ * - `ended`: everything was handed to Node
+ * - `dropped`: the handler's answer is thrown away, also what it sends from now on
+ */
+type State = "open" | "holding" | "flowing" | "ended" | "dropped";
+
+/** A call that waits. */
+interface Output {
+  readonly method: "flushHeaders" | "write" | "end";
+  readonly args: readonly unknown[];
+}
+
+/** What is piped into a response; old-style streams cannot be unpiped. */
+interface PipeSource {
+  unpipe?(destination: NodeResponse): unknown;
+}
+
+type SendingMethods = Pick<NodeResponse, "writeHead" | "write" | "end" | "flushHeaders">;
+
+class HeldResponse {
+  readonly #res: NodeResponse;
+  readonly #exchange: SessionExchange;
+  readonly #answerError: (error: Error) => void;
+  /** The methods as we found them: Node's, or those of a middleware before us. */
+  readonly #inner: SendingMethods;
+  readonly #signalDrain: () => void;
+  readonly #cookiesBefore: readonly string[];
+  readonly #isHttp2: boolean;
+  readonly #pipes = new Set<PipeSource>();
+
+  #state: State = "open";
+  /** Undefined until the head is decided; its headers are on the response. */
+  #statusCode: number | undefined;
+  #headIsImplicit = false;
+  #headIsOut = false;
+  #endIsHeld = false;
+  #toldToWait = false;
+  #outputs: Output[] = [];
+  #hideHeadSent: (() => void) | undefined;
+  #hideEnded: (() => void) | undefined;
+  #grace: NodeJS.Timeout | undefined;
+  #over = false;
+
+  constructor(res: AnyServerResponse, exchange: SessionExchange, { answerError }: HoldOptions) {
+    this.#res = res;
+    this.#exchange = exchange;
+    this.#answerError = answerError;
+    this.#inner = sendingMethodsOf(this.#res);
+    this.#signalDrain = drainSignal(this.#res);
+    this.#cookiesBefore = cookiesOf(this.#res);
+    this.#isHttp2 = res.req.httpVersionMajor > 1;
+  }
+
+  begin(clientIsGone: boolean): void {
+    const res = this.#res;
+    res.writeHead = (...args: unknown[]) => this.#writeHead(args);
+    res.write = (...args: unknown[]) => this.#write(args);
+    res.end = (...args: unknown[]) => this.#end(args);
+    if (this.#inner.flushHeaders !== undefined) res.flushHeaders = () => this.#flushHeaders();
+    res.on("pipe", (source: PipeSource) => void this.#pipes.add(source));
+    if (clientIsGone) this.#clientWentAway();
+    else res.once("close", () => this.#clientWentAway());
+  }
+
+  // --- what the handler calls -------------------------------------------------------------------------------------
+
+  #writeHead(args: readonly unknown[]): NodeResponse {
+    if (this.#state === "dropped") return this.#res;
+    if (this.#headIsOut) call(this.#inner.writeHead, this.#res, args);
+    else if (this.#statusCode !== undefined) throw headersSentError("write");
+    else this.#takeHead(args);
+    return this.#res;
+  }
+
+  #takeHead(args: readonly unknown[]): void {
+    this.#statusCode = takeHead(this.#res, args);
+    this.#hideHeadSent = showHeadSent(this.#res);
+    // HTTP/1 sends a head with the first byte of the body, HTTP/2 as soon as it is written.
+    if (this.#isHttp2 && !this.#headIsImplicit) this.#hold("flushHeaders", []);
+  }
+
+  #flushHeaders(): void {
+    if (this.#state === "dropped") return;
+    if (this.#headIsOut) call(this.#inner.flushHeaders!, this.#res, []);
+    else this.#hold("flushHeaders", []);
+  }
+
+  #write(args: readonly unknown[]): unknown {
+    if (this.#state === "dropped") return false;
+    if (this.#state === "flowing" || this.#state === "ended") return call(this.#inner.write, this.#res, args);
+
+    checkChunk(args[0]);
+    this.#hold("write", args);
+    this.#toldToWait = true;
+    return false;
+  }
+
+  #end(args: readonly unknown[]): NodeResponse {
+    if (this.#state === "dropped") return this.#res;
+    if (this.#state === "ended" || this.#endIsHeld) return this.#endAgain(args);
+
+    if (typeof args[0] !== "function" && args[0] !== undefined && args[0] !== null) checkChunk(args[0]);
+    this.#decideHead();
+    this.#endIsHeld = true;
+    this.#hideEnded = showEnded(this.#res);
+    this.#hold("end", args);
+    return this.#res;
+  }
+
+  /** Node raises an error event at a second `end(chunk)`, which would end the process. The chunk never counted. */
+  #endAgain(args: readonly unknown[]): NodeResponse {
+    const onFinish = args.filter((arg) => typeof arg === "function");
+    if (this.#state === "ended") call(this.#inner.end, this.#res, onFinish);
+    else this.#outputs.push({ method: "end", args: onFinish });
+    return this.#res;
+  }
+
+  #hold(method: Output["method"], args: readonly unknown[]): void {
+    this.#decideHead();
+    this.#outputs.push({ method, args });
+    if (this.#state === "holding") return;
+    this.#state = "holding";
+    void this.#commitAndPassOn();
+  }
+
+  /**
+   * Has the head decided now, by the outermost `writeHead()`: middlewares that add headers at the last moment do so at
+   * the moment they know, and what they put into the session is saved.
+   */
+  #decideHead(): void {
+    if (this.#statusCode !== undefined) return;
+    this.#headIsImplicit = true;
+    call(this.#res.writeHead, this.#res, [this.#res.statusCode]);
+  }
+
+  // --- commit, and what follows from it ---------------------------------------------------------------------------
+
+  async #commitAndPassOn(): Promise<void> {
+    do {
+      const endIsCovered = this.#endIsHeld;
+      const { outcome, error } = await this.#exchange.commit();
+      if (outcome === "failed") return this.#fail(MsmError.from(error, "MSM_ERR_STORAGE_UNAVAILABLE"));
+      try {
+        this.#passOn(endIsCovered);
+      } catch (refusal) {
+        // Node throws, e.g., where the body is not as long as the handler's Content-Length says.
+        return this.#fail(refusal instanceof Error ? refusal : new Error(String(refusal)));
+      }
+    } while (this.#endIsHeld && this.#state === "holding");
+  }
+
+  /** Hands to Node what waited; the end only where everything before it is committed. */
+  #passOn(endIsCovered: boolean): void {
+    this.#hideHeadSent?.();
+    this.#hideHeadSent = undefined;
+    if (endIsCovered) this.#hideEnded?.();
+    const takesMore = withMethods(this.#res, this.#inner, () => {
+      if (!this.#headIsOut) this.#passHeadOn();
+      return this.#passOutputsOn(endIsCovered);
+    });
+
+    this.#state = endIsCovered ? "ended" : this.#endIsHeld ? "holding" : "flowing";
+    if (endIsCovered) this.#letGo();
+    else if (takesMore && this.#toldToWait) this.#signalDrain();
+  }
+
+  #passHeadOn(): void {
+    const cookie = this.#exchange.cookie();
+    if (cookie !== undefined) addCookie(this.#res, cookie);
+    const statusCode = this.#statusCode ?? this.#res.statusCode;
+    // An implicit head is left to Node, which adds the Content-Length where it gets the body in one piece.
+    if (this.#headIsImplicit) this.#res.statusCode = statusCode;
+    else call(this.#inner.writeHead, this.#res, [statusCode]);
+    this.#headIsOut = true;
+  }
+
+  /** @returns whether Node takes more */
+  #passOutputsOn(endIsCovered: boolean): boolean {
+    const end = this.#outputs.findIndex(({ method }) => method === "end");
+    const passed = this.#outputs.splice(0, endIsCovered || end === -1 ? this.#outputs.length : end);
+    let takesMore = true;
+    for (const { method, args } of passed) {
+      const taken = call(this.#inner[method]!, this.#res, args);
+      if (method === "write") takesMore = taken !== false;
+    }
+    return takesMore;
+  }
+
+  #fail(error: Error): void {
+    this.#letGo();
+    if (this.#headIsOut) this.#cut(error);
+    else this.#answerInstead(error);
+    for (const { method, args } of this.#outputs.splice(0)) {
+      const written = args.at(-1);
+      if (method === "write" && typeof written === "function") process.nextTick(written, error);
+    }
+  }
+
+  #cut(error: Error): void {
+    this.#state = "ended";
+    // Without an error, HTTP/2 would end the stream as if it were complete; with one, HTTP/1 would report a client's.
+    this.#res.destroy(this.#isHttp2 ? error : undefined);
+  }
+
+  #answerInstead(error: Error): void {
+    this.#state = "dropped";
+    this.#hideHeadSent?.();
+    this.#hideEnded?.();
+    for (const source of this.#pipes) source.unpipe?.(this.#res);
+    const status = "status" in error && typeof error.status === "number" ? error.status : 500;
+    dropHead(this.#res, status, this.#cookiesBefore);
+    // The error's answer goes past the middlewares around us: they have begun to transform the dropped one.
+    Object.assign(this.#res, unlessEnded(this.#res, this.#inner));
+    this.#answerError(error);
+  }
+
+  // --- the end of the exchange ------------------------------------------------------------------------------------
+
+  #clientWentAway(): void {
+    if (this.#over || this.#endIsHeld) return;
+    this.#grace = setTimeout(() => void this.#letGoOfAborted(), graceMs);
+    this.#grace.unref();
+  }
+
+  async #letGoOfAborted(): Promise<void> {
+    // A client that leaves a stream is the usual end of it, and its handler often never calls end(). A handler that
+    // has answered nothing yet may be half way through: what it does is committed when it ends.
+    if (this.#headIsOut && !this.#endIsHeld) await this.#exchange.commit();
+    this.#letGo();
+  }
+
+  #letGo(): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#grace);
+    void this.#exchange.end();
+  }
+}
+
+function sendingMethodsOf({ writeHead, write, end, flushHeaders }: NodeResponse): SendingMethods {
+  return { writeHead, write, end, ...(flushHeaders === undefined ? {} : { flushHeaders }) };
+}
+
+/** Node calls some of these methods from others, looking them up on the response: in `run` it finds `methods`. */
+function withMethods<T>(res: NodeResponse, methods: SendingMethods, run: () => T): T {
+  const replaced = sendingMethodsOf(res);
+  Object.assign(res, methods);
+  try {
+    return run();
+  } finally {
+    Object.assign(res, replaced);
+  }
+}
+
+/** The methods, but for calls after the end: those are of the dropped handler, and would raise an error event. */
+function unlessEnded(res: NodeResponse, { write, end, ...others }: SendingMethods): SendingMethods {
+  return {
+    ...others,
+    write: (...args: unknown[]) => !res.writableEnded && call(write, res, args),
+    end: (...args: unknown[]) => (res.writableEnded ? res : call(end, res, args)),
+  };
+}
+
+/** Throws what Node throws at a chunk that it does not take; later nobody would be there to catch it. */
+function checkChunk(chunk: unknown): void {
+  if (typeof chunk === "string" || chunk instanceof Uint8Array) return;
+  if (chunk === null) {
+    throw Object.assign(new TypeError("May not write null values to stream"), {
+      code: "ERR_STREAM_NULL_VALUES",
+    });
+  }
+  throw Object.assign(new TypeError("The chunk must be a string, a Buffer or a Uint8Array"), {
+    code: "ERR_INVALID_ARG_TYPE",
+  });
+}

@@ -1,0 +1,109 @@
+import { validateHeaderValue } from "node:http";
+import type { NodeResponse } from "./node-response.js";
+
+/**
+ * Does of `writeHead(statusCode, [statusMessage], [headers])` all but the sending: puts status and headers on the
+ * response, and throws at what Node throws at. As in Node, headers given here replace those set before.
+ * @returns the status code
+ */
+export function takeHead(res: NodeResponse, args: readonly unknown[]): number {
+  const [statusCode, second, third] = args;
+  const status = checkedStatus(statusCode);
+  if (typeof second === "string") {
+    validateHeaderValue("statusMessage", second);
+    res.statusMessage = second;
+    putHeaders(res, third);
+  } else {
+    putHeaders(res, third ?? second);
+  }
+  res.statusCode = status;
+  return status;
+}
+
+function checkedStatus(statusCode: unknown): number {
+  const status = Number(statusCode) | 0;
+  if (status >= 100 && status <= 999) return status;
+  throw Object.assign(new RangeError(`Invalid status code: ${String(statusCode)}`), {
+    code: "ERR_HTTP_INVALID_STATUS_CODE",
+  });
+}
+
+/** Takes the three shapes that Node takes: an object, a flat list of names and values, a list of pairs. */
+function putHeaders(res: NodeResponse, headers: unknown): void {
+  if (Array.isArray(headers)) putHeaderList(res, headers);
+  else if (typeof headers === "object" && headers !== null) {
+    for (const [name, value] of Object.entries(headers)) if (name) res.setHeader(name, value);
+  }
+}
+
+type HeaderPairs = readonly (readonly [name: string, value: string | string[]])[];
+type HeaderList = readonly string[] | HeaderPairs;
+
+const isPairs = (list: HeaderList): list is HeaderPairs => Array.isArray(list[0]);
+
+function putHeaderList(res: NodeResponse, list: HeaderList): void {
+  const pairs = isPairs(list) ? list : pairsOf(list);
+  const seen = new Set<string>();
+  for (const [name, value] of pairs) {
+    const lowerCase = String(name).toLowerCase();
+    if (seen.has(lowerCase)) for (const single of [value].flat()) res.appendHeader(name, single);
+    else res.setHeader(name, Array.isArray(value) ? [...value] : value);
+    seen.add(lowerCase);
+  }
+}
+
+function pairsOf(flat: readonly string[]): [string, string][] {
+  if (flat.length % 2 !== 0) {
+    throw Object.assign(new TypeError("The argument 'headers' is invalid: a value is missing"), {
+      code: "ERR_INVALID_ARG_VALUE",
+    });
+  }
+  return Array.from({ length: flat.length / 2 }, (_, pair) => [flat[2 * pair]!, flat[2 * pair + 1]!]);
+}
+
+/** The Set-Cookie headers that stand on the response, as a list of its own. */
+export function cookiesOf(res: NodeResponse): readonly string[] {
+  const cookies = res.getHeader("Set-Cookie");
+  if (cookies === undefined) return [];
+  return Array.isArray(cookies) ? [...cookies] : [String(cookies)];
+}
+
+/**
+ * Adds a cookie beside those that stand there. Not with `appendHeader()`: that adds to the very list the application
+ * gave, and where it gives the same list each time, the next client would get this one's session.
+ */
+export function addCookie(res: NodeResponse, cookie: string): void {
+  res.setHeader("Set-Cookie", [...cookiesOf(res), cookie]);
+}
+
+/** Headers that speak of an answer's content, or send the client elsewhere. What speaks of the site (CORS, CSP) is none. */
+const contentHeaders = [
+  "accept-ranges",
+  "age",
+  "cache-control",
+  "content-disposition",
+  "content-encoding",
+  "content-language",
+  "content-length",
+  "content-location",
+  "content-range",
+  "content-type",
+  "etag",
+  "expires",
+  "last-modified",
+  "link",
+  "location",
+  "refresh",
+  "trailer",
+  "transfer-encoding",
+];
+
+/** Makes the response as if nothing had been answered yet, but for `statusCode`. @param cookies what shall be set */
+export function dropHead(res: NodeResponse, statusCode: number, cookies: readonly string[]): void {
+  // Removing a header that is not there has effects in Node: it would not add it by itself any more.
+  for (const name of contentHeaders) if (res.hasHeader(name)) res.removeHeader(name);
+  if (cookies.length > 0) res.setHeader("Set-Cookie", cookies);
+  else if (res.hasHeader("Set-Cookie")) res.removeHeader("Set-Cookie");
+  if (res.statusMessage) res.statusMessage = "";
+  res.statusCode = statusCode;
+}

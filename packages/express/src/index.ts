@@ -1,0 +1,6 @@
+import { session } from "./middleware.js";
+
+export type { ReadyManager, SessionMiddleware, SessionOptions } from "./middleware.js";
+export type {} from "./promises.js";
+export { session };
+export default session;

@@ -1,0 +1,103 @@
+import type { Attributes } from "@msm/core";
+import type { Cookie, Session as ExpressSession } from "express-session";
+import expressSession from "express-session";
+import type { RequestSession } from "./request-session.js";
+
+/** Gives an object in `req.session` an id and attributes of its own, when the session goes on without it. */
+export type Detach = (id: string, attributes: Attributes) => void;
+
+type Callback = (error?: unknown) => void;
+
+/** Leads from an object in `req.session` to the request's session. */
+const owner = Symbol("msm.owner");
+
+interface Members {
+  readonly [owner]: RequestSession;
+  readonly cookie: Cookie;
+}
+
+/** Makes the members of one `req.session`: its `cookie`, and what express-session's `Session` has. */
+export function createMembers(own: RequestSession): { members: ExpressSession; detach: Detach } {
+  let cookie: Cookie | undefined;
+  const members: ExpressSession = Object.create(prototype, {
+    [owner]: { value: own },
+    cookie: {
+      get: () => {
+        cookie ??= own.createCookie();
+        return cookie;
+      },
+      // Passport's `keepSessionInfo` copies the old session's cookie to the new session.
+      set: ({ originalMaxAge }: Cookie) => {
+        cookie ??= own.createCookie();
+        if (cookie.originalMaxAge !== originalMaxAge) cookie.maxAge = originalMaxAge ?? undefined;
+      },
+      enumerable: true,
+      configurable: true,
+    },
+  });
+  const detach: Detach = (id, { cookie: _, ...attributes }) => {
+    Object.defineProperty(members, "id", { value: id, configurable: true });
+    Object.assign(members, attributes);
+  };
+  return { members, detach };
+}
+
+/** So that `req.session instanceof Session` holds for express-session's class. */
+const prototype: object = Object.create(expressSession.Session.prototype, {
+  ...getter("id", (members) => members[owner].session.id),
+  ...getter("req", (members) => members[owner].req),
+  ...asynchronous("save", (own) => own.session.save()),
+  ...asynchronous("reload", (own) => own.reload()),
+  ...asynchronous("regenerate", (own) => own.regenerate()),
+  ...asynchronous("destroy", (own) => own.destroy()),
+  ...method("touch", (members) => {
+    members[owner].session.touch();
+    const { cookie } = members;
+    if (cookie.originalMaxAge !== null) cookie.maxAge = cookie.originalMaxAge;
+  }),
+});
+
+function getter(name: string, read: (members: Members) => unknown): PropertyDescriptorMap {
+  return {
+    [name]: {
+      get(this: Members) {
+        return read(this);
+      },
+      configurable: true,
+    },
+  };
+}
+
+function method(name: string, run: (members: Members) => void): PropertyDescriptorMap {
+  return described(name, function (this: Members) {
+    run(this);
+    return this;
+  });
+}
+
+/** With a callback, a method returns its session, as express-session's does; without one, a promise. */
+function asynchronous(name: string, run: (own: RequestSession) => Promise<void>): PropertyDescriptorMap {
+  return described(name, function (this: Members, callback?: Callback) {
+    const done = run(this[owner]);
+    if (typeof callback !== "function") return ignorable(done);
+    // On the next tick, so that what a callback throws is an exception and not a promise that nobody holds.
+    done.then(
+      () => process.nextTick(callback),
+      (error) => process.nextTick(callback, error),
+    );
+    return this;
+  });
+}
+
+/**
+ * Applications call `req.session.save()` and look no further. Its rejection must not end their process: the commit at
+ * the end of the response meets the same trouble, and reports it.
+ */
+function ignorable(promise: Promise<void>): Promise<void> {
+  promise.catch(() => {});
+  return promise;
+}
+
+function described(name: string, value: unknown): PropertyDescriptorMap {
+  return { [name]: { value, writable: true, configurable: true } };
+}
