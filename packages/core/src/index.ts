@@ -1,6 +1,7 @@
 export type { Clock } from "./clock.js";
 export { systemClock } from "./clock.js";
 export type { Codec } from "./codec/codec.js";
+export { jsonCodec } from "./codec/json.js";
 export type { MsmErrorCode } from "./errors.js";
 export { MsmError } from "./errors.js";
 export type { SessionEvents, Unsubscribe } from "./events.js";
@@ -20,8 +21,10 @@ export type {
 } from "./options.js";
 export type { Attributes, KeptAttributes, Session } from "./session/session.js";
 export type { SessionStats } from "./stats.js";
-export { type MemcachedStorageOptions, memcachedStorage } from "./storage/memcached.js";
-export { type MemoryStorageOptions, memoryStorage } from "./storage/memory.js";
+export type { MemcachedStorageOptions } from "./storage/memcached.js";
+export { memcachedStorage } from "./storage/memcached.js";
+export type { MemoryStorageOptions } from "./storage/memory.js";
+export { memoryStorage } from "./storage/memory.js";
 export {
   idleTimeoutMsOf,
   isTombstone,
@@ -30,7 +33,8 @@ export {
   versionOf,
   writeIdOf,
 } from "./storage/record-prefix.js";
-export { type RedisStorageOptions, redisStorage } from "./storage/redis.js";
+export type { RedisStorageOptions } from "./storage/redis.js";
+export { redisStorage } from "./storage/redis.js";
 export type {
   Lease,
   LoadOptions,

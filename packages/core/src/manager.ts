@@ -1,14 +1,32 @@
-import type { SessionEvents, Unsubscribe } from "./events.js";
+import { createCodecs } from "./codec/codecs.js";
+import { deriveKeys } from "./cookie/keys.js";
+import { createSessionCookies } from "./cookie/session-cookie.js";
+import { MsmError } from "./errors.js";
+import { createEvents, type SessionEvents, type Unsubscribe } from "./events.js";
+import { connect } from "./failover/connect.js";
 import type { NodeHealth } from "./failover/health.js";
+import { parseFailoverNodes, parseNodes } from "./failover/nodes-option.js";
+import { Replicas } from "./failover/replicas.js";
+import { Ring, type RingMember } from "./failover/ring.js";
 import type { SessionExchange, SessionRequest } from "./life-cycle/exchange.js";
-import type { SessionManagerOptions } from "./options.js";
-import type { SessionStats } from "./stats.js";
+import type { Mode } from "./life-cycle/mode.js";
+import { nonStickyMode } from "./life-cycle/non-sticky.js";
+import { OpenExchanges } from "./life-cycle/open-exchanges.js";
+import { stickyMode } from "./life-cycle/sticky.js";
+import { withoutSession } from "./life-cycle/without-session.js";
+import type { ResolvedOptions, SessionManagerOptions } from "./options.js";
+import type { Parts } from "./parts.js";
+import { resolveOptions } from "./resolve-options.js";
+import { createSealer } from "./session/record.js";
+import { countEvents, type SessionStats } from "./stats.js";
+import { memoryStorage } from "./storage/memory.js";
 
 /** Keeps the sessions of one application process. */
 export interface SessionManager {
   /**
    * Finds, takes over, relocates or creates the session of a request.
-   * Rejects with MSM_ERR_STORAGE_UNAVAILABLE where the session cannot be read (see `onStorageError`).
+   * Rejects with MSM_ERR_STORAGE_UNAVAILABLE where the session cannot be read (see `onStorageError`), and with
+   * MSM_ERR_CLOSED after `close()`.
    */
   open(request: SessionRequest): Promise<SessionExchange>;
   /** Calls `listener` on each event; what it throws is ignored. @returns what ends the subscription */
@@ -17,9 +35,114 @@ export interface SessionManager {
   stats(): SessionStats;
   /** What is thought of each node now, in ring order. */
   health(): readonly NodeHealth[];
-  /** Saves what is still to be saved, at most `closeTimeoutMs`, then ends all connections. Safe to call twice. */
+  /**
+   * Refuses new requests, waits for those that are open and saves what is still to be saved, at most
+   * `closeTimeoutMs`, then ends all connections. Safe to call twice.
+   */
   close(): Promise<void>;
 }
 
 /** Checks the options and starts a manager. Throws MSM_ERR_OPTION on an option that makes no sense. */
-export declare function createSessionManager(options: SessionManagerOptions): SessionManager;
+export function createSessionManager(options: SessionManagerOptions): SessionManager {
+  const resolved = resolveOptions(options);
+  const parts = createParts(resolved, options);
+  const mode = resolved.mode.kind === "sticky" ? stickyMode(resolved.mode, parts) : nonStickyMode(parts);
+  return manage(mode, parts);
+}
+
+function createParts(resolved: ResolvedOptions, options: SessionManagerOptions): Parts {
+  const { clock } = resolved;
+  const events = createEvents();
+  const keys = deriveKeys(resolved.secrets);
+  const sealer = createSealer(keys.record);
+  const ring = new Ring(
+    ringMembers(resolved, options, (message) => events.emit("warning", { message })),
+    {
+      clock,
+      events,
+      recordLifeMs: resolved.idleTimeoutMs,
+    },
+  );
+  return {
+    options: resolved,
+    clock,
+    events,
+    sealer,
+    ring,
+    codecs: createCodecs(resolved.codec),
+    exchanges: new OpenExchanges(),
+    cookies: createSessionCookies(resolved.cookie, keys.cookie, clock),
+    replicas: new Replicas({
+      ring,
+      sealer,
+      events,
+      clock,
+      keyPrefix: resolved.keyPrefix,
+      idleTimeoutMs: resolved.idleTimeoutMs,
+    }),
+  };
+}
+
+function ringMembers(
+  { clock, operationTimeoutMs }: ResolvedOptions,
+  { nodes: option, failoverNodes = [] }: SessionManagerOptions,
+  onWarning: (message: string) => void,
+): readonly RingMember[] {
+  if (option === undefined) {
+    if (process.env.NODE_ENV === "production") {
+      process.emitWarning("no `nodes` are configured: sessions are in this process' memory only", {
+        code: "MSM_WARN_MEMORY_ONLY",
+      });
+    }
+    return [{ id: "n1", storage: memoryStorage({ clock }), failoverOnly: false }];
+  }
+  const nodes = parseNodes(option);
+  const failover = parseFailoverNodes(failoverNodes, nodes);
+  return nodes.map((node) => ({
+    id: node.id,
+    storage: connect(node, { operationTimeoutMs, onWarning }),
+    failoverOnly: failover.includes(node.id),
+  }));
+}
+
+function manage(mode: Mode, parts: Parts): SessionManager {
+  const { events, ring, replicas, exchanges, clock, options } = parts;
+  const counts = countEvents(events);
+  let closing: Promise<void> | undefined;
+
+  return {
+    async open(request) {
+      if (closing !== undefined) throw new MsmError("MSM_ERR_CLOSED", "the session manager is closed");
+      try {
+        return await mode.open(request);
+      } catch (error) {
+        if (options.onStorageError === "reject" || !isStorageTrouble(error)) throw error;
+        return withoutSession;
+      }
+    },
+    on: (event, listener) => events.on(event, listener),
+    stats: () => ({ events: { ...counts }, ...mode.gauges() }),
+    health: () => ring.health(),
+    close() {
+      closing ??= shutDown();
+      return closing;
+    },
+  };
+
+  async function shutDown(): Promise<void> {
+    await Promise.race([
+      drain(),
+      new Promise<void>((resolve) => clock.after(options.closeTimeoutMs, resolve)),
+    ]);
+    replicas.close();
+    await ring.close();
+  }
+
+  async function drain(): Promise<void> {
+    await exchanges.ended();
+    await mode.drain();
+  }
+}
+
+const isStorageTrouble = (error: unknown) =>
+  error instanceof MsmError && error.code.startsWith("MSM_ERR_STORAGE_");

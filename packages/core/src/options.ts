@@ -112,3 +112,43 @@ export interface CookieOptions {
   readonly partitioned?: boolean;
   readonly priority?: "low" | "medium" | "high";
 }
+
+/** The options with every default filled in. */
+export interface ResolvedOptions {
+  readonly mode: { readonly kind: "non-sticky" } | ResolvedStickyOptions;
+  readonly secrets: readonly string[];
+  readonly keyPrefix: string;
+  readonly cookie: ResolvedCookieOptions;
+  readonly idleTimeoutMs: number;
+  readonly absoluteTimeoutMs: number | undefined;
+  readonly codec: Codec;
+  readonly onConflict: "last-write-wins" | "fail" | ConflictResolver;
+  readonly onStorageError: "reject" | "without-session";
+  readonly operationTimeoutMs: number;
+  readonly maxRecordBytes: number;
+  readonly closeTimeoutMs: number;
+  readonly clock: Clock;
+}
+
+/** The options of the sticky mode with every default filled in. */
+export interface ResolvedStickyOptions {
+  readonly kind: "sticky";
+  readonly route: string;
+  readonly backup: "sync" | "async";
+  readonly backupTimeoutMs: number;
+  readonly maxBackupLagMs: number;
+  readonly maxLocalSessions: number;
+}
+
+/** The cookie's options with every default filled in. */
+export interface ResolvedCookieOptions {
+  readonly name: string;
+  readonly path: string;
+  readonly domain: string | undefined;
+  readonly httpOnly: boolean;
+  readonly secure: boolean | "auto";
+  readonly sameSite: "strict" | "lax" | "none" | false;
+  readonly maxAgeMs: number | undefined;
+  readonly partitioned: boolean;
+  readonly priority: "low" | "medium" | "high" | undefined;
+}

@@ -1,0 +1,403 @@
+import type { Clock } from "../clock.js";
+import { MsmError } from "../errors.js";
+import type { EventEmitter } from "../events.js";
+import { isNewerFormat, type RecordSealer, type SessionRecord } from "../session/record.js";
+import { type SessionIdentity, storageKey } from "../session/session-id.js";
+import { isTombstone, tombstoneVersion, versionOf, writeIdOf } from "../storage/record-prefix.js";
+import type { Revision } from "../storage/storage.js";
+import { PendingTombstones } from "./pending-tombstones.js";
+import type { Ring } from "./ring.js";
+import type { RingNode } from "./ring-node.js";
+
+/** A record that was found, checked, and where. */
+export interface FoundRecord {
+  readonly node: RingNode;
+  readonly revision: Revision;
+  readonly bytes: Uint8Array;
+  readonly record: SessionRecord;
+}
+
+/** A session's newest record, or why there is none. */
+export type ReadResult = FoundRecord | "absent" | "destroyed";
+
+/** What became of a write. */
+export type WriteResult =
+  | { readonly kind: "stored"; readonly node: RingNode; readonly revision: Revision }
+  /** Another wrote a version that this one does not contain. */
+  | { readonly kind: "newer"; readonly found: FoundRecord }
+  /** The session was destroyed. */
+  | { readonly kind: "destroyed" }
+  /** No node has the session any more: it expired, was evicted, or all nodes that had it started empty. */
+  | { readonly kind: "gone" };
+
+/** What became of a copy. */
+export type CopyResult =
+  | { readonly kind: "copied" }
+  /** No other node can be reached. */
+  | { readonly kind: "alone" }
+  | { readonly kind: "newer"; readonly found: FoundRecord }
+  | { readonly kind: "destroyed" };
+
+export interface WriteRequest {
+  readonly identity: SessionIdentity;
+  readonly bytes: Uint8Array;
+  readonly ttlMs: number;
+  /** Id of the node that has the session, or shall have it. */
+  readonly node: string;
+  /** The revision on that node that this write replaces; undefined for a session that was never stored. */
+  readonly replaces: Revision | undefined;
+  /** Whether a record that is on no node any more is written again: only who holds the whole session may say so. */
+  readonly recreate: boolean;
+}
+
+type Answer =
+  | ({ readonly kind: "found" } & FoundRecord)
+  | { readonly kind: "absent"; readonly node: RingNode }
+  | { readonly kind: "spoilt"; readonly node: RingNode }
+  | { readonly kind: "unknown"; readonly node: RingNode; readonly error: MsmError };
+
+export interface ReplicasParts {
+  readonly ring: Ring;
+  readonly sealer: RecordSealer;
+  readonly keyPrefix: string;
+  /** The usual idle timeout: what a load renews a record with that names no other. */
+  readonly idleTimeoutMs: number;
+  readonly events: EventEmitter;
+  readonly clock: Clock;
+}
+
+/**
+ * Reads and writes the copies of a session's record on the ring.
+ *
+ * Reads ask the hinted node alone while it can be believed. Where it has nothing, is down, suspect or spoilt, all that
+ * can be reached are asked, the highest version wins, and the node that the session goes on with gets it. "Absent" is
+ * an answer only when every node that may hold a copy gave it.
+ */
+export class Replicas {
+  readonly #parts: ReplicasParts;
+  readonly #tombstones: PendingTombstones;
+  /** Fingerprints of other rings that were warned of. */
+  readonly #strangeRings = new Set<string>();
+
+  constructor(parts: ReplicasParts) {
+    this.#parts = parts;
+    this.#tombstones = new PendingTombstones(parts.ring, parts.events, parts.clock);
+  }
+
+  /**
+   * Finds a session's newest record and renews its time to live.
+   * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it cannot be known whether there is one
+   */
+  async read(identity: SessionIdentity, hint: string): Promise<ReadResult> {
+    const { ring } = this.#parts;
+    const hinted = ring.node(hint);
+    const trusted = hinted?.reachable === true && !hinted.isSuspect(this.#key(identity));
+    const answers = trusted ? [await this.#ask(identity, hinted)] : [];
+    if (answers[0]?.kind === "found") return alive(answers[0]);
+
+    const others = ring.candidates(hint).filter((node) => node.reachable && !(trusted && node === hinted));
+    answers.push(...(await Promise.all(others.map((node) => this.#ask(identity, node)))));
+    const newest = newestOf(answers);
+    if (newest === undefined) {
+      this.#checkAbsent(answers);
+      return "absent";
+    }
+    return this.#settle(identity, hint, newest, answers);
+  }
+
+  /**
+   * Writes a record that must replace the revision it was made from. Where its node fails, the next one takes it, if
+   * that has nothing newer.
+   * @throws MsmError of the storage where no node took it; the write may have been applied all the same
+   */
+  async write(request: WriteRequest): Promise<WriteResult> {
+    const home = this.#parts.ring.node(request.node);
+    let trouble: MsmError | undefined;
+    const targets = this.#parts.ring.targets(request.node);
+    for (const node of targets) {
+      try {
+        return await (node === home ? this.#writeHome(node, request) : this.#writeElsewhere(node, request));
+      } catch (thrown) {
+        trouble = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
+      }
+    }
+    throw trouble ?? new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "no storage node can be reached");
+  }
+
+  /** Puts a copy of what was written to `home` on the next node that can be reached. */
+  async copy(identity: SessionIdentity, home: string, bytes: Uint8Array, ttlMs: number): Promise<CopyResult> {
+    const homeNode = this.#parts.ring.node(home);
+    for (const node of this.#parts.ring.targets(home)) {
+      if (node === homeNode) continue;
+      try {
+        if (await node.run((storage) => storage.putIfNewer(this.#key(identity), bytes, ttlMs)))
+          return { kind: "copied" };
+        return await this.#compareCopy(identity, bytes, node, homeNode);
+      } catch {
+        // The node's watch has noted it. A copy is as good on the next one.
+      }
+    }
+    return { kind: "alone" };
+  }
+
+  /**
+   * Keeps the copy alive that reads of the primary do not touch, and makes it anew where it is missing.
+   * @returns the node that has it; undefined where no other node can be reached
+   */
+  async renewCopy(
+    found: FoundRecord,
+    identity: SessionIdentity,
+    ttlMs: number,
+  ): Promise<RingNode | undefined> {
+    const node = this.#parts.ring.targets(found.node.id).find((target) => target !== found.node);
+    if (node === undefined) return undefined;
+    const key = this.#key(identity);
+    if (await node.run((storage) => storage.touch(key, ttlMs))) return node;
+    if (await node.run((storage) => storage.putIfNewer(key, found.bytes, ttlMs)))
+      this.#repaired(identity, node);
+    return node;
+  }
+
+  /**
+   * Writes a tombstone to every node that answers, and keeps it for those that do not.
+   * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where none answered
+   */
+  async bury(identity: SessionIdentity, ttlMs: number): Promise<void> {
+    const key = this.#key(identity);
+    const bytes = this.#parts.sealer.tombstone(identity, ttlMs);
+    const { nodes } = this.#parts.ring;
+    const buried = await Promise.all(
+      nodes.map(async (node) => {
+        if (await this.#buryOn(node, key, bytes, ttlMs)) return true;
+        this.#tombstones.keep(node, key, bytes, ttlMs);
+        return false;
+      }),
+    );
+    if (!buried.includes(true)) {
+      throw new MsmError(
+        "MSM_ERR_STORAGE_UNAVAILABLE",
+        "no storage node took the end of the session; it is kept for them",
+      );
+    }
+  }
+
+  close(): void {
+    this.#tombstones.close();
+  }
+
+  async #buryOn(node: RingNode, key: string, bytes: Uint8Array, ttlMs: number): Promise<boolean> {
+    if (!node.reachable) return false;
+    try {
+      await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs));
+      return true;
+    } catch {
+      return false; // kept for it by the caller
+    }
+  }
+
+  async #writeHome(node: RingNode, request: WriteRequest): Promise<WriteResult> {
+    const { identity, bytes, ttlMs, replaces } = request;
+    const key = this.#key(identity);
+    const saved = await node.run((storage) =>
+      storage.save(key, bytes, ttlMs, { expect: replaces ?? "absent" }),
+    );
+    if (saved.kind === "stored") return this.#stored(node, identity, saved.revision);
+    if (saved.kind === "gone") return this.#writeAgain(node, request);
+
+    const found = await this.#inspect(identity, node);
+    if (found === undefined) return this.#writeAgain(node, request);
+    if (found.revision.version < versionOf(bytes) && found.revision.version !== replaces?.version) {
+      // Older than what the session was loaded from: the node has slept through a write.
+      return this.#writeElsewhere(node, request);
+    }
+    return this.#outcomeOf(found, bytes);
+  }
+
+  /** The record has left its node: the others may know why. */
+  async #writeAgain(node: RingNode, request: WriteRequest): Promise<WriteResult> {
+    const { identity, bytes, ttlMs } = request;
+    const others = this.#parts.ring.candidates(node.id).filter((other) => other !== node);
+    const answers = await Promise.all(
+      others.filter((other) => other.reachable).map((other) => this.#ask(identity, other)),
+    );
+    const newest = newestOf(answers);
+    if (newest !== undefined && newest.revision.version >= versionOf(bytes))
+      return this.#outcomeOf(newest, bytes);
+    if (newest === undefined && !request.recreate) {
+      this.#checkAbsent([...answers, { kind: "absent", node }]);
+      return { kind: "gone" };
+    }
+    const again = await node.run((storage) =>
+      storage.save(this.#key(identity), bytes, ttlMs, { expect: "absent" }),
+    );
+    if (again.kind === "stored") return this.#stored(node, identity, again.revision);
+    const found = await this.#inspect(identity, node);
+    return found === undefined ? { kind: "gone" } : this.#outcomeOf(found, bytes);
+  }
+
+  async #writeElsewhere(node: RingNode, { identity, bytes, ttlMs }: WriteRequest): Promise<WriteResult> {
+    const key = this.#key(identity);
+    if (await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs))) {
+      return this.#stored(node, identity, { version: versionOf(bytes) });
+    }
+    const found = await this.#inspect(identity, node);
+    if (found === undefined)
+      throw new MsmError("MSM_ERR_STORAGE_REFUSED", `node ${node.id} neither took nor has the record`);
+    return this.#outcomeOf(found, bytes);
+  }
+
+  /** A node has this version or a newer one. Ours, whose reply was lost, is stored; another's must be merged. */
+  #outcomeOf(found: FoundRecord, bytes: Uint8Array): WriteResult {
+    if (found.record.writeId === writeIdOf(bytes))
+      return { kind: "stored", node: found.node, revision: found.revision };
+    if (isTombstone(found.bytes)) return { kind: "destroyed" };
+    return { kind: "newer", found };
+  }
+
+  #stored(node: RingNode, identity: SessionIdentity, revision: Revision): WriteResult {
+    node.confirm(this.#key(identity));
+    return { kind: "stored", node, revision };
+  }
+
+  /**
+   * The copy's node had this version or a newer one. Where the primary has gone on in the meantime, its later writer
+   * made the copy. Where the primary still has ours, two processes wrote to different nodes.
+   */
+  async #compareCopy(
+    identity: SessionIdentity,
+    bytes: Uint8Array,
+    node: RingNode,
+    home: RingNode | undefined,
+  ): Promise<CopyResult> {
+    const copy = await this.#inspect(identity, node);
+    if (copy === undefined || copy.record.writeId === writeIdOf(bytes)) return { kind: "copied" };
+    if (isTombstone(copy.bytes)) return { kind: "destroyed" };
+    const primary = home && (await this.#ask(identity, home));
+    const superseded = primary?.kind === "found" && primary.record.writeId !== writeIdOf(bytes);
+    return superseded ? { kind: "copied" } : { kind: "newer", found: copy };
+  }
+
+  async #ask(identity: SessionIdentity, node: RingNode): Promise<Answer> {
+    try {
+      const loaded = await node.run((storage) =>
+        storage.load(this.#key(identity), { renewTtlMs: this.#parts.idleTimeoutMs }),
+      );
+      if (loaded.kind !== "found") return { kind: "absent", node };
+      return this.#opened(identity, node, loaded.record, loaded.revision);
+    } catch (thrown) {
+      return { kind: "unknown", node, error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE") };
+    }
+  }
+
+  /** As `#ask`, where trouble must not be taken for absence. */
+  async #inspect(identity: SessionIdentity, node: RingNode): Promise<FoundRecord | undefined> {
+    const answer = await this.#ask(identity, node);
+    if (answer.kind === "unknown") throw answer.error;
+    if (answer.kind === "spoilt")
+      throw new MsmError("MSM_ERR_RECORD_SPOILT", `node ${node.id} has an unreadable record`);
+    return answer.kind === "found" ? answer : undefined;
+  }
+
+  #opened(identity: SessionIdentity, node: RingNode, bytes: Uint8Array, revision: Revision): Answer {
+    try {
+      const record = this.#parts.sealer.open(identity, bytes);
+      this.#compareRing(record);
+      return { kind: "found", node, revision, bytes, record };
+    } catch (thrown) {
+      const error = MsmError.from(thrown, "MSM_ERR_RECORD_SPOILT");
+      this.#parts.events.emit("spoilt", { session: identity.name, node: node.id, error });
+      return isNewerFormat(bytes) ? { kind: "unknown", node, error } : { kind: "spoilt", node };
+    }
+  }
+
+  /** Processes that know different rings look for a session's copies in different places. */
+  #compareRing({ ring, version }: SessionRecord): void {
+    if (ring === this.#parts.ring.fingerprint || version === tombstoneVersion || this.#strangeRings.has(ring))
+      return;
+    this.#strangeRings.add(ring);
+    const message =
+      "a process with other `nodes` or `failoverNodes`, or another order of them, writes to the same nodes";
+    this.#parts.events.emit("warning", { message });
+  }
+
+  /** Lets the session go on where it should, with the newest record there. */
+  async #settle(
+    identity: SessionIdentity,
+    hint: string,
+    newest: FoundRecord,
+    answers: readonly Answer[],
+  ): Promise<ReadResult> {
+    const answered = answers.filter((answer) => answer.kind !== "unknown").map((answer) => answer.node);
+    const home = this.#parts.ring.targets(hint).find((node) => answered.includes(node)) ?? newest.node;
+    const ttlMs = newest.record.idleTimeoutMs;
+    const behind = answered.filter((node) => node !== newest.node && this.#isBehind(node, newest, answers));
+    // A tombstone goes to all that lack it; a session to the one node that it goes on with, its copy follows its use.
+    const wanting = isTombstone(newest.bytes) ? behind : behind.filter((node) => node === home);
+    const taken = await Promise.all(wanting.map((node) => this.#repair(identity, node, newest.bytes, ttlMs)));
+    if (isTombstone(newest.bytes)) return "destroyed";
+
+    const settled = home === newest.node || !behind.includes(home) || taken[0] === true ? home : newest.node;
+    settled.confirm(this.#key(identity));
+    if (settled === newest.node) return newest;
+    const own = answers.find((answer) => answer.node === settled);
+    const revision =
+      own?.kind === "found" && taken.length === 0 ? own.revision : { version: newest.record.version };
+    return { ...newest, node: settled, revision };
+  }
+
+  #isBehind(node: RingNode, newest: FoundRecord, answers: readonly Answer[]): boolean {
+    const answer = answers.find((candidate) => candidate.node === node);
+    return answer?.kind !== "found" || answer.revision.version < newest.revision.version;
+  }
+
+  async #repair(
+    identity: SessionIdentity,
+    node: RingNode,
+    bytes: Uint8Array,
+    ttlMs: number,
+  ): Promise<boolean> {
+    try {
+      const written = await node.run((storage) => storage.putIfNewer(this.#key(identity), bytes, ttlMs));
+      if (written) this.#repaired(identity, node);
+      return true;
+    } catch {
+      return false; // the session stays where it was found
+    }
+  }
+
+  #repaired(identity: SessionIdentity, node: RingNode): void {
+    this.#parts.events.emit("repaired", { session: identity.name, node: node.id });
+  }
+
+  /** Nothing was found. @throws MsmError where a node that may have the session did not say so */
+  #checkAbsent(answers: readonly Answer[]): void {
+    const silent = this.#parts.ring.nodes.find((node) => {
+      const answer = answers.find((candidate) => candidate.node === node);
+      return answer === undefined ? node.mayHoldRecords : answer.kind === "unknown";
+    });
+    if (silent === undefined) return;
+    const unknown = answers.find((answer) => answer.kind === "unknown");
+    throw new MsmError(
+      "MSM_ERR_STORAGE_UNAVAILABLE",
+      `node ${silent.id} may have the session and does not answer`,
+      {
+        cause: unknown?.error,
+      },
+    );
+  }
+
+  #key(identity: SessionIdentity): string {
+    return storageKey(this.#parts.keyPrefix, identity);
+  }
+}
+
+const alive = (found: FoundRecord): ReadResult => (isTombstone(found.bytes) ? "destroyed" : found);
+
+function newestOf(answers: readonly Answer[]): FoundRecord | undefined {
+  let newest: FoundRecord | undefined;
+  for (const answer of answers) {
+    if (answer.kind !== "found") continue;
+    if (newest === undefined || answer.revision.version > newest.revision.version) newest = answer;
+  }
+  return newest;
+}

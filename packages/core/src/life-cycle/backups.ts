@@ -1,0 +1,94 @@
+import type { Parts } from "../parts.js";
+import type { LocalSession } from "./local-sessions.js";
+import { type Saved, save } from "./save.js";
+
+interface Run {
+  /** The newest change that was there when the save began. */
+  readonly upTo: number;
+  readonly done: Promise<Saved["kind"]>;
+}
+
+/**
+ * Saves local sessions to the nodes, one save at a time for each: what changes meanwhile is saved together by the
+ * next, so a burst of requests costs two saves, and whoever waits, waits for the one that contains its change.
+ */
+export class Backups {
+  readonly #route: string;
+  readonly #parts: Parts;
+  readonly #runs = new Map<LocalSession, Run>();
+  /** Sessions with a change that no save succeeded for, and none is under way. */
+  readonly #failed = new Set<LocalSession>();
+
+  constructor(route: string, parts: Parts) {
+    this.#route = route;
+    this.#parts = parts;
+  }
+
+  /** Sessions whose newest state no node has yet. */
+  get unsaved(): readonly LocalSession[] {
+    return [...new Set([...this.#runs.keys(), ...this.#failed])].filter(({ live }) => live.unsaved);
+  }
+
+  /** Sessions whose last save failed. */
+  get failed(): readonly LocalSession[] {
+    return [...this.#failed];
+  }
+
+  /**
+   * Resolves when the change of that number is on a node, or the session was destroyed.
+   * @throws MsmError as `save()`; the session then stays unsaved
+   */
+  async upTo(local: LocalSession, change: number): Promise<Saved["kind"]> {
+    local.unsavedSinceMs ??= this.#parts.clock.monotonicMs();
+    while (!local.live.isSaved(change)) {
+      if (local.live.destroyed) return "destroyed";
+      const run = this.#runs.get(local) ?? this.#start(local);
+      const kind = await run.done.catch((error: unknown) => {
+        if (run.upTo >= change) throw error;
+        return "stored" as const; // that save was too early for us: the next one counts
+      });
+      if (kind === "destroyed") return kind;
+    }
+    if (!local.live.unsaved) {
+      local.unsavedSinceMs = undefined;
+      this.#failed.delete(local);
+    }
+    return "stored";
+  }
+
+  /** Saves once more after whatever is under way, though nothing need have changed. @throws MsmError as `save()` */
+  async again(local: LocalSession): Promise<Saved["kind"]> {
+    for (let run = this.#runs.get(local); run !== undefined; run = this.#runs.get(local)) {
+      await run.done.catch(() => {}); // its own waiters hear of it
+    }
+    return this.#start(local).done;
+  }
+
+  /** Forgets a session that is destroyed. */
+  forget(local: LocalSession): void {
+    this.#failed.delete(local);
+  }
+
+  #start(local: LocalSession): Run {
+    this.#failed.delete(local);
+    const run: Run = { upTo: local.live.changes, done: this.#save(local) };
+    this.#runs.set(local, run);
+    return run;
+  }
+
+  async #save(local: LocalSession): Promise<Saved["kind"]> {
+    const { live } = local;
+    try {
+      const saved = await save(live, { route: this.#route, recreate: true }, this.#parts);
+      local.renewedMs = this.#parts.clock.monotonicMs();
+      local.unsavedSinceMs = live.unsaved ? local.renewedMs : undefined;
+      if (saved.kind === "destroyed") live.destroyed = true;
+      return saved.kind;
+    } catch (error) {
+      this.#failed.add(local);
+      throw error;
+    } finally {
+      this.#runs.delete(local);
+    }
+  }
+}

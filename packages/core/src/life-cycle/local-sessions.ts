@@ -1,0 +1,78 @@
+import type { Parts } from "../parts.js";
+import type { LiveSession } from "../session/live-session.js";
+import { hasExpired } from "./load.js";
+
+/** A session that lives in this process (sticky). */
+export interface LocalSession {
+  readonly live: LiveSession;
+  /** Monotonic milliseconds. */
+  lastUsedMs: number;
+  /** When its record's time to live last started anew; monotonic milliseconds. */
+  renewedMs: number;
+  /** Since when a change is unsaved; undefined where none is. */
+  unsavedSinceMs: number | undefined;
+}
+
+/** The sessions of this process, least recently used first. */
+export class LocalSessions {
+  readonly #parts: Parts;
+  readonly #most: number;
+  readonly #sessions = new Map<string, LocalSession>();
+
+  constructor(most: number, parts: Parts) {
+    this.#most = most;
+    this.#parts = parts;
+  }
+
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** The session of that id, now the most recently used; undefined where there is none or it expired. */
+  use(id: string): LocalSession | undefined {
+    const local = this.#sessions.get(id);
+    if (local === undefined) return undefined;
+    this.#sessions.delete(id);
+    if (this.#isOver(local)) return undefined;
+    this.#sessions.set(id, local);
+    local.lastUsedMs = this.#parts.clock.monotonicMs();
+    return local;
+  }
+
+  /** The session of that id, without counting as a use. */
+  peek(id: string): LocalSession | undefined {
+    return this.#sessions.get(id);
+  }
+
+  /** Puts a session in, and those out that are one too many: the least recently used that are safe and unused. */
+  add(live: LiveSession): LocalSession {
+    const nowMs = this.#parts.clock.monotonicMs();
+    const local = { live, lastUsedMs: nowMs, renewedMs: nowMs, unsavedSinceMs: undefined };
+    this.#sessions.set(live.identity.id, local);
+    if (this.#sessions.size > this.#most) this.#evict();
+    return local;
+  }
+
+  remove(id: string): void {
+    this.#sessions.delete(id);
+  }
+
+  /** Forgets what expired. @returns what is left, least recently used first */
+  sweep(): readonly LocalSession[] {
+    for (const [id, local] of this.#sessions) if (this.#isOver(local)) this.#sessions.delete(id);
+    return [...this.#sessions.values()];
+  }
+
+  #isOver(local: LocalSession): boolean {
+    if (hasExpired(local.live.expiresAtMs, this.#parts)) return true;
+    const idleMs = this.#parts.clock.monotonicMs() - local.lastUsedMs;
+    return local.live.holders === 0 && idleMs >= local.live.idleTimeoutMs;
+  }
+
+  #evict(): void {
+    for (const [id, { live }] of this.#sessions) {
+      if (this.#sessions.size <= this.#most) return;
+      if (live.holders === 0 && !live.unsaved && live.stored !== undefined) this.#sessions.delete(id);
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import { type Background, forEachLimited } from "../background.js";
+import type { Parts } from "../parts.js";
+import type { Backups } from "./backups.js";
+import { load } from "./load.js";
+import type { LocalSession, LocalSessions } from "./local-sessions.js";
+
+/** How many sessions are pushed, moved or renewed at a time: background work must not crowd out requests. */
+const atOnce = 16;
+const retryFailedMs = 1000;
+const longestSweepMs = 60_000;
+
+/**
+ * What a process does for its sticky sessions while no request asks for it: forgets the expired; renews the time to
+ * live of records whose sessions are only read; pushes what could not be saved; moves backups off a node that went
+ * down, and sees after a node that is back, as it may have come back empty.
+ */
+export function startMaintenance(
+  sessions: LocalSessions,
+  backups: Backups,
+  background: Background,
+  parts: Parts,
+): { stop(): void } {
+  const { clock, events, options } = parts;
+  const sweepMs = Math.min(longestSweepMs, Math.max(50, options.idleTimeoutMs / 10));
+  const stops = [
+    repeat(sweepMs, async () => forEachLimited(sessions.sweep().filter(isRenewalDue), atOnce, renew)),
+    repeat(retryFailedMs, () => pushFailed()),
+    events.on("nodeDown", ({ node }) =>
+      background.run(() => forEachLimited(backedUpOn(node), atOnce, (local) => backups.again(local))),
+    ),
+    events.on("nodeUp", ({ node }) =>
+      background.run(async () => {
+        await pushFailed();
+        await forEachLimited(backedUpOn(node), atOnce, renew);
+      }),
+    ),
+  ];
+
+  return {
+    stop() {
+      for (const stop of stops) stop();
+    },
+  };
+
+  function repeat(everyMs: number, work: () => Promise<void>): () => void {
+    let cancel = clock.after(everyMs, tick);
+    let stopped = false;
+    function tick() {
+      background.run(() =>
+        work().finally(() => {
+          if (!stopped) cancel = clock.after(everyMs, tick);
+        }),
+      );
+    }
+    return () => {
+      stopped = true;
+      cancel();
+    };
+  }
+
+  async function pushFailed(): Promise<void> {
+    if (!parts.ring.nodes.some((node) => node.reachable)) return;
+    await forEachLimited(backups.failed, atOnce, (local) => backups.upTo(local, local.live.changes));
+  }
+
+  function backedUpOn(node: string): LocalSession[] {
+    return sessions.sweep().filter(({ live }) => live.stored?.node === node);
+  }
+
+  /** Less than half of the record's life is left, and the session was used since it was last renewed. */
+  function isRenewalDue({ live, lastUsedMs, renewedMs }: LocalSession): boolean {
+    const used = live.holders > 0 || lastUsedMs > renewedMs;
+    return live.stored !== undefined && used && clock.monotonicMs() - renewedMs > live.idleTimeoutMs / 2;
+  }
+
+  /** Reading the record renews it, and tells whether it is still there and still ours. */
+  async function renew(local: LocalSession): Promise<void> {
+    const { live } = local;
+    const known = live.stored?.revision.version ?? "";
+    const found = await load(live.identity, live.node, parts);
+    if (found === "destroyed") {
+      live.destroyed = true;
+      sessions.remove(live.identity.id);
+    } else if (found === "absent" || found.revision.version < known) {
+      await backups.again(local);
+    } else if (found.revision.version > known) {
+      // Another process owns it now. Ours is out of date; what is unsaved in it merges when it is saved.
+      if (!live.unsaved && live.holders === 0) sessions.remove(live.identity.id);
+    } else {
+      local.renewedMs = clock.monotonicMs();
+    }
+  }
+}

@@ -1,0 +1,285 @@
+import type { SessionCookie } from "../cookie/session-cookie.js";
+import { MsmError } from "../errors.js";
+import type { Parts } from "../parts.js";
+import type { AttributeTable } from "../session/attribute-table.js";
+import type { LiveSession } from "../session/live-session.js";
+import type { Attributes, KeptAttributes, Session } from "../session/session.js";
+import { SessionView, viewAsObject } from "../session/session-view.js";
+import type { CommitResult, SessionExchange, SessionRequest } from "./exchange.js";
+import type { Keeper } from "./keeper.js";
+import { create } from "./load.js";
+
+const unneeded: CommitResult = { outcome: "unneeded" };
+
+/** How an exchange begins: with a session that was found, or a new one. */
+export interface ExchangeStart {
+  readonly request: SessionRequest;
+  /** The verified cookie of the request, whether its session was found or not. */
+  readonly cookie: SessionCookie | undefined;
+  readonly live: LiveSession;
+  readonly isNew: boolean;
+}
+
+/** One request's exchange, in either mode. */
+export class RequestExchange implements SessionExchange {
+  readonly session: Session;
+  readonly #start: ExchangeStart;
+  readonly #keeper: Keeper;
+  readonly #parts: Parts;
+  readonly #entered: LiveSession[] = [];
+  /** Sessions under former ids, which end once the new one is stored. */
+  #retired: LiveSession[] = [];
+  #view: SessionView;
+  /** Newest change that must be saved before this request may be answered. */
+  #owed = 0;
+  #commits: Promise<CommitResult> = Promise.resolve(unneeded);
+  #failed = false;
+  #renewCookie = false;
+  #cookieMaxAgeMs: number | undefined;
+  #headersSent = false;
+  #ended = false;
+
+  constructor(start: ExchangeStart, keeper: Keeper, parts: Parts) {
+    this.#start = start;
+    this.#keeper = keeper;
+    this.#parts = parts;
+    this.#view = this.#enter(start.live);
+    this.session = new RequestSession(this.#handle());
+    parts.exchanges.add(this);
+  }
+
+  cookie(): string | undefined {
+    this.#headersSent = true;
+    if (this.#failed) return undefined;
+    const { live } = this.#view;
+    const { cookies } = this.#parts;
+    const context = { secure: this.#start.request.secure, maxAgeMs: this.#cookieMaxAgeMs };
+    if (!live.announced || live.destroyed)
+      return this.#endedAny ? cookies.clearingHeader(context) : undefined;
+
+    const value = cookies.value(live.identity.id, live.node, this.#keeper.route);
+    const lasts = (this.#cookieMaxAgeMs ?? this.#parts.options.cookie.maxAgeMs) !== undefined;
+    const renew = lasts && this.#renewCookie;
+    return renew || value !== this.#start.cookie?.value ? cookies.header(value, context) : undefined;
+  }
+
+  commit(): Promise<CommitResult> {
+    this.#commits = this.#commits.then(() => this.#commitOnce());
+    return this.#commits;
+  }
+
+  async end(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    await this.#commits;
+    for (const live of this.#entered) this.#keeper.leave(live);
+    this.#parts.exchanges.remove(this);
+  }
+
+  get #endedAny(): boolean {
+    return (
+      this.#start.cookie !== undefined && (this.#view.live.destroyed || this.#view.live !== this.#start.live)
+    );
+  }
+
+  #enter(live: LiveSession): SessionView {
+    this.#keeper.enter(live);
+    this.#entered.push(live);
+    return new SessionView(live);
+  }
+
+  async #commitOnce(): Promise<CommitResult> {
+    try {
+      this.#owed = Math.max(this.#owed, this.#view.fold());
+      const outcome = await this.#keep();
+      await this.#endRetired();
+      return outcome === "unneeded" ? unneeded : { outcome };
+    } catch (thrown) {
+      const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
+      this.#failed = true;
+      this.#parts.events.emit("commitFailed", { session: this.#view.live.identity.name, error });
+      return { outcome: "failed", error };
+    }
+  }
+
+  async #keep(): Promise<CommitResult["outcome"]> {
+    const { live } = this.#view;
+    if (this.#owed === 0 || live.isSaved(this.#owed)) return "unneeded";
+    if (live.destroyed) return "discarded";
+    if (this.#headersSent && live.stored === undefined && this.#start.cookie?.id !== live.identity.id) {
+      throw new MsmError(
+        "MSM_ERR_HEADERS_SENT",
+        "a new session got its first attribute after the response's headers were sent, so the client cannot be told its id",
+      );
+    }
+    this.#renewCookie = true;
+    return this.#keeper.keep(live, this.#owed);
+  }
+
+  async #endRetired(): Promise<void> {
+    const retired = this.#retired;
+    this.#retired = [];
+    for (const live of retired) await this.#keeper.destroy(live);
+  }
+
+  async #regenerate(keep: KeptAttributes): Promise<void> {
+    if (this.#headersSent) {
+      throw new MsmError("MSM_ERR_HEADERS_SENT", "regenerate() came after the response's headers were sent");
+    }
+    const former = this.#view.live;
+    if (keep !== "none") this.#view.fold();
+    const next = create(
+      this.#parts,
+      keep === "none"
+        ? undefined
+        : {
+            table: pick(former.table, keep),
+            idleTimeoutMs: former.idleTimeoutMs,
+            createdAtMs: former.createdAtMs,
+          },
+    );
+    if (former.announced && !former.destroyed) this.#retired.push(former);
+    this.#view = this.#enter(next);
+    this.#owed = next.changes;
+    this.#parts.events.emit("regenerated", { session: next.identity.name, from: former.identity.name });
+  }
+
+  async #destroy(): Promise<void> {
+    await this.#endRetired();
+    const { live } = this.#view;
+    this.#owed = 0;
+    await this.#keeper.destroy(live);
+  }
+
+  async #reload(): Promise<void> {
+    const { live } = this.#view;
+    this.#view.revert();
+    const reloaded = await this.#keeper.reload(live);
+    if (reloaded === undefined)
+      throw new MsmError("MSM_ERR_SESSION_GONE", "the session is on no node any more");
+    if (reloaded !== live) this.#view = this.#enter(reloaded);
+    this.#owed = 0;
+  }
+
+  #handle(): SessionHandle {
+    const view = () => this.#view;
+    return {
+      view,
+      isNew: this.#start.isNew,
+      setIdleTimeoutMs: (ms) => {
+        const { live } = this.#view;
+        live.idleTimeoutMs = ms;
+        if (live.announced) this.#owed = live.changes;
+      },
+      setCookieMaxAgeMs: (ms) => {
+        this.#cookieMaxAgeMs = ms;
+        this.#renewCookie = true;
+      },
+      cookieMaxAgeMs: () => this.#cookieMaxAgeMs ?? this.#parts.options.cookie.maxAgeMs,
+      save: async () => {
+        const { error } = await this.commit();
+        if (error !== undefined) throw error;
+      },
+      reload: () => this.#reload(),
+      regenerate: (keep) => this.#regenerate(keep),
+      destroy: () => this.#destroy(),
+      touch: () => {
+        this.#renewCookie = true;
+      },
+    };
+  }
+}
+
+/** What a session asks of its exchange. */
+interface SessionHandle {
+  readonly isNew: boolean;
+  view(): SessionView;
+  setIdleTimeoutMs(ms: number): void;
+  cookieMaxAgeMs(): number | undefined;
+  setCookieMaxAgeMs(ms: number): void;
+  save(): Promise<void>;
+  reload(): Promise<void>;
+  regenerate(keep: KeptAttributes): Promise<void>;
+  destroy(): Promise<void>;
+  touch(): void;
+}
+
+class RequestSession implements Session {
+  readonly #handle: SessionHandle;
+  #attributes: Attributes | undefined;
+
+  constructor(handle: SessionHandle) {
+    this.#handle = handle;
+  }
+
+  get id(): string {
+    return this.#live.identity.id;
+  }
+
+  get isNew(): boolean {
+    return this.#handle.isNew;
+  }
+
+  get createdAtMs(): number {
+    return this.#live.createdAtMs;
+  }
+
+  get idleTimeoutMs(): number {
+    return this.#live.idleTimeoutMs;
+  }
+
+  set idleTimeoutMs(ms: number) {
+    this.#handle.setIdleTimeoutMs(positive("session.idleTimeoutMs", ms));
+  }
+
+  get cookieMaxAgeMs(): number | undefined {
+    return this.#handle.cookieMaxAgeMs();
+  }
+
+  set cookieMaxAgeMs(ms: number) {
+    this.#handle.setCookieMaxAgeMs(positive("session.cookieMaxAgeMs", ms));
+  }
+
+  get attributes(): Attributes {
+    this.#attributes ??= this.attributesWith(Object.create(null) as object);
+    return this.#attributes;
+  }
+
+  attributesWith<T extends object>(members: T): T & Attributes {
+    return viewAsObject(this.#handle.view, members);
+  }
+
+  save(): Promise<void> {
+    return this.#handle.save();
+  }
+
+  reload(): Promise<void> {
+    return this.#handle.reload();
+  }
+
+  async regenerate({ keep = "none" }: { readonly keep?: KeptAttributes } = {}): Promise<void> {
+    await this.#handle.regenerate(keep);
+  }
+
+  destroy(): Promise<void> {
+    return this.#handle.destroy();
+  }
+
+  touch(): void {
+    this.#handle.touch();
+  }
+
+  get #live(): LiveSession {
+    return this.#handle.view().live;
+  }
+}
+
+function positive(name: string, ms: number): number {
+  if (Number.isFinite(ms) && ms > 0) return Math.ceil(ms);
+  throw new MsmError("MSM_ERR_OPTION", `${name} must be milliseconds above 0, got ${String(ms)}`);
+}
+
+function pick(table: AttributeTable, keep: KeptAttributes): AttributeTable {
+  if (keep === "all" || keep === "none") return table;
+  return new Map([...table].filter(([name]) => keep.includes(name)));
+}

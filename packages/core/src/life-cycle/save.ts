@@ -1,0 +1,136 @@
+import { MsmError } from "../errors.js";
+import type { FoundRecord } from "../failover/replicas.js";
+import type { Parts } from "../parts.js";
+import { type AttributeTable, checkTableSize, sameBytes } from "../session/attribute-table.js";
+import type { LiveSession } from "../session/live-session.js";
+import { type EncodedConflict, mergeTables } from "../session/merge.js";
+import { newWriteId, nextVersion, recordOverheadBytes } from "../session/record.js";
+import { conflictResolver } from "./conflicts.js";
+import { storedState } from "./load.js";
+
+/** What a save left behind. */
+export type Saved =
+  | { readonly kind: "stored"; readonly bytes: Uint8Array; readonly ttlMs: number }
+  /** The session was destroyed in the meantime, and stays so. */
+  | { readonly kind: "destroyed" };
+
+export interface SaveContext {
+  /** The process that owns the session from now on; "" where none does. */
+  readonly route: string;
+  /** Whether this process holds the whole session, and may write it again where the nodes have lost it. */
+  readonly recreate: boolean;
+}
+
+/** A session that meets a newer version at each of so many tries is under attack, or its handlers are. */
+const mostMerges = 16;
+
+/**
+ * Stores the session's newest state under the version check, and merges where another was faster.
+ * @throws MsmError MSM_ERR_CONFLICT under `onConflict: "fail"`, MSM_ERR_SESSION_GONE, MSM_ERR_RECORD_TOO_LARGE, or the
+ *   storage's where no node took it
+ */
+export async function save(live: LiveSession, context: SaveContext, parts: Parts): Promise<Saved> {
+  for (let merges = 0; merges < mostMerges; merges++) {
+    const before = live.stored;
+    const state = { change: live.changes, table: live.table, idleTimeoutMs: live.idleTimeoutMs };
+    const { bytes, writeId } = seal(live, context, parts);
+    const ttlMs = timeToLiveMs(live, parts);
+    const result = await parts.replicas
+      .write({
+        identity: live.identity,
+        bytes,
+        ttlMs,
+        node: live.node,
+        replaces: before?.revision,
+        recreate: context.recreate,
+      })
+      .catch((error: unknown) => {
+        live.noteUncertain(writeId, state.table);
+        throw error;
+      });
+
+    switch (result.kind) {
+      case "stored": {
+        const from = live.node;
+        live.markSaved({ ...state, node: result.node.id, revision: result.revision }, state.change);
+        tell(live, before === undefined, from, parts);
+        return { kind: "stored", bytes, ttlMs };
+      }
+      case "destroyed":
+        return { kind: "destroyed" };
+      case "gone":
+        throw new MsmError("MSM_ERR_SESSION_GONE", "the session is on no node any more");
+      case "newer":
+        mergeWith(result.found, live, parts);
+    }
+  }
+  throw new MsmError(
+    "MSM_ERR_CONFLICT",
+    `the session was changed by others ${mostMerges} times while it was saved`,
+  );
+}
+
+/**
+ * Takes another's newer version into a session: what only one side changed is that side's, for the rest see
+ * `onConflict`. The session then counts as loaded from that version.
+ * @throws MsmError MSM_ERR_CONFLICT under `onConflict: "fail"`; the other's values then stand
+ */
+export function mergeWith(found: FoundRecord, live: LiveSession, parts: Parts): void {
+  const theirs = storedState(found, parts);
+  const base = live.commonWith(found.record.writeId);
+  const mine = live.table;
+  const baseIdleTimeoutMs = live.stored?.idleTimeoutMs ?? parts.options.idleTimeoutMs;
+  const merge = (resolve: (conflict: EncodedConflict) => Uint8Array | undefined) =>
+    mergeTables(base, mine, theirs.table, resolve);
+  const resolve = conflictResolver(live.identity, parts);
+  const goOnWith = (merged: AttributeTable) => {
+    live.stored = theirs;
+    live.node = theirs.node;
+    if (live.idleTimeoutMs === baseIdleTimeoutMs) live.idleTimeoutMs = theirs.idleTimeoutMs;
+    live.rebase(merged);
+    const attributes = [...new Set([...base.keys(), ...theirs.table.keys()])].filter(
+      (name) => !sameBytes(base.get(name), theirs.table.get(name)),
+    );
+    parts.events.emit("merged", { session: live.identity.name, attributes });
+  };
+
+  try {
+    goOnWith(merge(resolve));
+  } catch (error) {
+    goOnWith(merge((conflict) => conflict.theirs));
+    throw error;
+  }
+}
+
+/** How long the nodes shall keep the record: the idle timeout, or what is left of the absolute one. */
+export function timeToLiveMs(live: LiveSession, { clock }: Parts): number {
+  const leftMs = live.expiresAtMs === undefined ? Number.POSITIVE_INFINITY : live.expiresAtMs - clock.now();
+  return Math.max(1, Math.min(live.idleTimeoutMs, leftMs));
+}
+
+function seal(
+  live: LiveSession,
+  { route }: SaveContext,
+  parts: Parts,
+): { bytes: Uint8Array; writeId: string } {
+  const writeId = newWriteId();
+  checkTableSize(live.table, parts.options.maxRecordBytes - recordOverheadBytes); // a merge may have made it too large
+  const bytes = parts.sealer.seal(live.identity, {
+    version: nextVersion(live.stored?.revision.version),
+    writeId,
+    idleTimeoutMs: live.idleTimeoutMs,
+    codec: parts.codecs.current.name,
+    createdAtMs: live.createdAtMs,
+    expiresAtMs: live.expiresAtMs,
+    route,
+    ring: parts.ring.fingerprint,
+    table: live.table,
+  });
+  return { bytes, writeId };
+}
+
+function tell(live: LiveSession, isNew: boolean, from: string, { events }: Parts): void {
+  const session = live.identity.name;
+  if (isNew) events.emit("created", { session, node: live.node });
+  else if (live.node !== from) events.emit("relocated", { session, from, to: live.node });
+}

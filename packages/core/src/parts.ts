@@ -1,0 +1,22 @@
+import type { Clock } from "./clock.js";
+import type { Codecs } from "./codec/codecs.js";
+import type { SessionCookies } from "./cookie/session-cookie.js";
+import type { EventEmitter } from "./events.js";
+import type { Replicas } from "./failover/replicas.js";
+import type { Ring } from "./failover/ring.js";
+import type { OpenExchanges } from "./life-cycle/open-exchanges.js";
+import type { ResolvedOptions } from "./options.js";
+import type { RecordSealer } from "./session/record.js";
+
+/** What a manager is made of: built once at its start, handed to every step of the life cycle. */
+export interface Parts {
+  readonly options: ResolvedOptions;
+  readonly clock: Clock;
+  readonly events: EventEmitter;
+  readonly codecs: Codecs;
+  readonly cookies: SessionCookies;
+  readonly sealer: RecordSealer;
+  readonly ring: Ring;
+  readonly replicas: Replicas;
+  readonly exchanges: OpenExchanges;
+}

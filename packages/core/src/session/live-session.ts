@@ -1,0 +1,308 @@
+import type { Codec } from "../codec/codec.js";
+import type { Revision } from "../storage/storage.js";
+import {
+  type AttributeTable,
+  checkAttributeName,
+  checkTableSize,
+  emptyTable,
+  sameBytes,
+} from "./attribute-table.js";
+import type { EncodedConflict } from "./merge.js";
+import type { SessionIdentity } from "./session-id.js";
+
+/** The newest state that is known to be on a node. */
+export interface StoredState {
+  /** Id of the node that has it. */
+  readonly node: string;
+  readonly revision: Revision;
+  readonly table: AttributeTable;
+  readonly idleTimeoutMs: number;
+}
+
+/** What a live session begins with. */
+export interface LiveSessionStart {
+  readonly identity: SessionIdentity;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number | undefined;
+  readonly idleTimeoutMs: number;
+  /** Id of the node that has, or shall have, the record. */
+  readonly node: string;
+  readonly codec: Codec;
+  /** Decides what stands where two requests changed the same attribute; may throw MSM_ERR_CONFLICT. */
+  readonly resolve: (conflict: EncodedConflict) => Uint8Array | undefined;
+  /** The most that the attributes may take together, packed. */
+  readonly maxTableBytes: number;
+  readonly table?: AttributeTable;
+  readonly stored?: StoredState;
+}
+
+/**
+ * A session in memory: its attributes as encoded bytes, their values where something asked for them, and how much of
+ * it is stored. In sticky mode all requests of the session in this process share one; else each has its own.
+ *
+ * A value that a handler assigned or changed counts as a change once it is folded: encoded, and different from the
+ * bytes in the table. Folded changes are numbered, so that whoever made one can wait for the save that contains it.
+ */
+export class LiveSession {
+  readonly identity: SessionIdentity;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number | undefined;
+  /** Id of the node that has, or shall have, the record: the hint in the cookie. */
+  node: string;
+  /** Undefined until the session is stored for the first time. */
+  stored: StoredState | undefined;
+  /** True from the call of `destroy()`; nothing is saved any more. */
+  destroyed = false;
+  /** Requests that hold the session now. */
+  holders = 0;
+
+  readonly #codec: Codec;
+  readonly #resolve: (conflict: EncodedConflict) => Uint8Array | undefined;
+  readonly #maxTableBytes: number;
+  #idleTimeoutMs: number;
+  #table: AttributeTable;
+  #changes = 0;
+  #savedChanges = 0;
+  /** Decoded or assigned values; an entry of undefined is a deletion that is not folded yet. */
+  readonly #values = new Map<string, unknown>();
+  /** Tables that may be on a node under their writeId, as nobody knows what became of the write. */
+  readonly #uncertain = new Map<string, AttributeTable>();
+  /** Which change last touched an attribute. */
+  readonly #changedBy = new Map<string, number>();
+  /** Attributes that a merge changed while a handler had changed them too, with the bytes both began with. */
+  readonly #contested = new Map<string, Uint8Array | undefined>();
+  /** Objects that a merge or a failed fold took out of the session while handlers may hold them, with what stood then. */
+  readonly #detached = new WeakMap<object, Uint8Array | undefined>();
+  /** Names whose value is known to be what the table's bytes decode to. */
+  readonly #clean = new Set<string>();
+
+  constructor(start: LiveSessionStart) {
+    this.identity = start.identity;
+    this.createdAtMs = start.createdAtMs;
+    this.expiresAtMs = start.expiresAtMs;
+    this.node = start.node;
+    this.stored = start.stored;
+    this.#codec = start.codec;
+    this.#resolve = start.resolve;
+    this.#maxTableBytes = start.maxTableBytes;
+    this.#idleTimeoutMs = start.idleTimeoutMs;
+    this.#table = start.table ?? start.stored?.table ?? emptyTable;
+    if (start.stored === undefined && this.#table.size > 0) this.#changes = 1;
+  }
+
+  /** The attributes' bytes, as of the last fold. */
+  get table(): AttributeTable {
+    return this.#table;
+  }
+
+  /** Number of the newest folded change; 0 where there was none since the session was loaded or made. */
+  get changes(): number {
+    return this.#changes;
+  }
+
+  /** True where a folded change is on no node. */
+  get unsaved(): boolean {
+    return this.#savedChanges < this.#changes;
+  }
+
+  /** True where the client may be told of the session: it is stored, or has something to store. */
+  get announced(): boolean {
+    return this.stored !== undefined || this.#changes > 0;
+  }
+
+  get idleTimeoutMs(): number {
+    return this.#idleTimeoutMs;
+  }
+
+  set idleTimeoutMs(ms: number) {
+    if (ms === this.#idleTimeoutMs) return;
+    this.#idleTimeoutMs = ms;
+    if (this.announced) this.#changes++;
+  }
+
+  /** True where the change of that number is on a node. */
+  isSaved(change: number): boolean {
+    return change <= this.#savedChanges;
+  }
+
+  /** Notes that `state`, with all changes up to `change`, is on a node. */
+  markSaved(state: StoredState, change: number): void {
+    this.stored = state;
+    this.node = state.node;
+    this.#savedChanges = Math.max(this.#savedChanges, change);
+    this.#uncertain.clear();
+  }
+
+  /** Notes a write whose outcome is unknown: a node may have this state, or get it yet. */
+  noteUncertain(writeId: string, table: AttributeTable): void {
+    this.#uncertain.set(writeId, table);
+  }
+
+  /** The last state that this session and the one written as `writeId` have in common. */
+  commonWith(writeId: string): AttributeTable {
+    return this.#uncertain.get(writeId) ?? this.stored?.table ?? emptyTable;
+  }
+
+  /** Decodes on first use. @returns undefined where there is no such attribute */
+  read(name: string): unknown {
+    if (this.#values.has(name)) return this.#values.get(name);
+    const bytes = this.#table.get(name);
+    if (bytes === undefined) return undefined;
+    const value = this.#codec.decode(bytes);
+    this.#values.set(name, value);
+    this.#clean.add(name);
+    return value;
+  }
+
+  /** As `read`, for a handler that may change the object it gets. */
+  handOut(name: string): unknown {
+    const value = this.read(name);
+    if (typeof value === "object") this.#clean.delete(name);
+    return value;
+  }
+
+  has(name: string): boolean {
+    return this.#values.has(name) ? this.#values.get(name) !== undefined : this.#table.has(name);
+  }
+
+  /** Names of all attributes, in the order in which they came. */
+  names(): string[] {
+    const names = new Set(this.#table.keys());
+    for (const [name, value] of this.#values) {
+      if (value === undefined) names.delete(name);
+      else names.add(name);
+    }
+    return [...names];
+  }
+
+  /** @throws MsmError MSM_ERR_ATTRIBUTE_NAME */
+  assign(name: string, value: unknown): void {
+    checkAttributeName(name);
+    this.#values.set(name, value);
+    this.#clean.delete(name);
+  }
+
+  /** Takes back what was assigned or changed since the last fold. */
+  revert(names: Iterable<string>): void {
+    for (const name of names) {
+      this.#drop(name);
+      this.#contested.delete(name);
+    }
+  }
+
+  /**
+   * Encodes the named attributes and puts what differs into the table, as one change.
+   * @returns number of the newest change that any of them is part of; 0 where none was changed
+   * @throws MsmError MSM_ERR_CODEC, MSM_ERR_RECORD_TOO_LARGE, and MSM_ERR_CONFLICT from `resolve`; the attributes in
+   *   question then have their former values again
+   */
+  fold(names: Iterable<string>): number {
+    let folded: Map<string, Uint8Array> | undefined;
+    let newest = 0;
+    for (const name of names) {
+      if (this.#values.has(name) && !this.#clean.has(name)) {
+        const bytes = this.#foldedBytes(name);
+        if (sameBytes(bytes, this.#table.get(name))) {
+          if (this.#values.has(name)) this.#clean.add(name);
+        } else {
+          folded ??= new Map(this.#table);
+          if (bytes === undefined) folded.delete(name);
+          else folded.set(name, bytes);
+          this.#changedBy.set(name, this.#changes + 1);
+        }
+        if (bytes === undefined) this.#values.delete(name);
+      }
+      newest = Math.max(newest, this.#changedBy.get(name) ?? 0);
+    }
+    if (folded === undefined) return newest;
+    this.#checkSize(folded);
+    this.#table = folded;
+    this.#changes++;
+    return newest;
+  }
+
+  /**
+   * Goes over to a merged table, as one change. What handlers changed and did not fold yet stays, and is resolved when
+   * it is folded; other values give way, and objects among them are remembered, see `bringBack`.
+   */
+  rebase(merged: AttributeTable): void {
+    for (const name of this.#values.keys()) {
+      const bytes = this.#table.get(name);
+      if (sameBytes(bytes, merged.get(name))) continue;
+      if (this.#isUnchanged(name)) this.#drop(name);
+      else if (!this.#contested.has(name)) this.#contested.set(name, bytes);
+    }
+    this.#table = merged;
+    this.#changes++;
+  }
+
+  /** Where this object was taken from its handler, and the handler changed it since, its attribute is contested. */
+  bringBack(name: string, object: object): void {
+    if (!this.#detached.has(object)) return;
+    const base = this.#detached.get(object);
+    if (sameBytes(base, this.#codec.encode(object))) return;
+    this.#detached.delete(object);
+    this.#contested.set(name, base);
+    this.#values.set(name, object);
+    this.#clean.delete(name);
+  }
+
+  /**
+   * Forgets values that are not what the table's bytes decode to. For when no request holds them: what was assigned
+   * becomes what another process would read (a Date, under JSON, becomes text), and what was never committed is gone.
+   */
+  settle(): void {
+    for (const name of this.#values.keys()) if (!this.#clean.has(name)) this.#values.delete(name);
+    this.#contested.clear();
+  }
+
+  #isUnchanged(name: string): boolean {
+    if (this.#clean.has(name)) return true;
+    try {
+      return sameBytes(this.#codec.encode(this.#values.get(name)), this.#table.get(name));
+    } catch {
+      return false; // what cannot be encoded is no stored value; the fold of it will say so
+    }
+  }
+
+  /** Takes a value out of the session; `bringBack` knows objects again. */
+  #drop(name: string): void {
+    const value = this.#values.get(name);
+    this.#values.delete(name);
+    this.#clean.delete(name);
+    if (typeof value === "object" && value !== null) this.#detached.set(value, this.#table.get(name));
+  }
+
+  #checkSize(folded: AttributeTable): void {
+    try {
+      checkTableSize(folded, this.#maxTableBytes);
+    } catch (error) {
+      for (const name of this.#values.keys()) {
+        if (!sameBytes(folded.get(name), this.#table.get(name))) this.#drop(name);
+      }
+      throw error;
+    }
+  }
+
+  #foldedBytes(name: string): Uint8Array | undefined {
+    const mine = this.#encode(name);
+    if (!this.#contested.has(name)) return mine;
+
+    const base = this.#contested.get(name);
+    const theirs = this.#table.get(name);
+    this.#contested.delete(name);
+    if (sameBytes(base, theirs)) return mine;
+    this.#values.delete(name); // what `resolve` gives is decoded anew, and theirs stands where it throws
+    if (sameBytes(mine, theirs) || sameBytes(mine, base)) return theirs;
+    return this.#resolve({ name, base, mine, theirs });
+  }
+
+  #encode(name: string): Uint8Array | undefined {
+    try {
+      return this.#codec.encode(this.#values.get(name));
+    } catch (error) {
+      this.#drop(name);
+      throw error;
+    }
+  }
+}

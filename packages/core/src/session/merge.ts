@@ -1,0 +1,41 @@
+import { type AttributeTable, sameBytes } from "./attribute-table.js";
+
+/** Where two saves changed the same attribute: its bytes in the common ancestor, in mine, in theirs. */
+export interface EncodedConflict {
+  readonly name: string;
+  readonly base: Uint8Array | undefined;
+  readonly mine: Uint8Array | undefined;
+  readonly theirs: Uint8Array | undefined;
+}
+
+/**
+ * Merges two tables that came of one: an attribute that only one side changed is that side's, so disjoint changes both
+ * survive; one that both changed in different ways is what `resolve` gives. Compares bytes, decodes nothing.
+ */
+export function mergeTables(
+  base: AttributeTable,
+  mine: AttributeTable,
+  theirs: AttributeTable,
+  resolve: (conflict: EncodedConflict) => Uint8Array | undefined,
+): AttributeTable {
+  const merged = new Map<string, Uint8Array>();
+  for (const name of new Set([...theirs.keys(), ...mine.keys()])) {
+    const value = mergeAttribute(
+      { name, base: base.get(name), mine: mine.get(name), theirs: theirs.get(name) },
+      resolve,
+    );
+    if (value !== undefined) merged.set(name, value);
+  }
+  return merged;
+}
+
+function mergeAttribute(
+  conflict: EncodedConflict,
+  resolve: (conflict: EncodedConflict) => Uint8Array | undefined,
+): Uint8Array | undefined {
+  const { base, mine, theirs } = conflict;
+  if (sameBytes(mine, theirs)) return mine;
+  if (sameBytes(base, mine)) return theirs;
+  if (sameBytes(base, theirs)) return mine;
+  return resolve(conflict);
+}

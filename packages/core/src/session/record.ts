@@ -1,0 +1,168 @@
+import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { MsmError } from "../errors.js";
+import {
+  idleTimeoutMsOf,
+  isTombstone,
+  recordFormat,
+  recordPrefixBytes,
+  tombstoneVersion,
+  versionOf,
+  writeIdOf,
+} from "../storage/record-prefix.js";
+import type { AttributeTable } from "./attribute-table.js";
+import { packTable, unpackTable } from "./attribute-table.js";
+import type { SessionIdentity } from "./session-id.js";
+
+/** What a stored record says of its session. */
+export interface SessionRecord {
+  /** Grows by one with each save; 16 hexadecimal digits. */
+  readonly version: string;
+  readonly writeId: string;
+  readonly idleTimeoutMs: number;
+  /** Name of the codec that encoded the attributes. */
+  readonly codec: string;
+  readonly createdAtMs: number;
+  /** When the session ends however busy it is, in milliseconds since 1970; undefined: never. */
+  readonly expiresAtMs: number | undefined;
+  /** Sticky: the process that owns the session; "" where none does. */
+  readonly route: string;
+  /** Which ring its writer knew, see `Ring.fingerprint`. */
+  readonly ring: string;
+  readonly table: AttributeTable;
+}
+
+/** Writes and checks records. A record opens only under the id it was sealed for, with a key of the list. */
+export interface RecordSealer {
+  seal(identity: SessionIdentity, record: SessionRecord): Buffer;
+  /**
+   * @throws MsmError MSM_ERR_RECORD_SPOILT where the bytes are not what was sealed for this id
+   */
+  open(identity: SessionIdentity, bytes: Uint8Array): SessionRecord;
+  /** The record that says "destroyed", and beats every other. */
+  tombstone(identity: SessionIdentity, idleTimeoutMs: number): Buffer;
+}
+
+/** A record key with the short name by which a record says which key sealed it. */
+export interface RecordKey {
+  /** 8 hexadecimal digits. */
+  readonly id: string;
+  readonly key: Buffer;
+}
+
+// Behind the prefix of record-prefix.ts, all of fixed width: key id 8, codec 8, createdAt 12, expiresAt 12, ring 8,
+// route 32 (ASCII, padded with blanks), then the seal's kind ("h": HMAC-SHA256), its 32 bytes, and the attribute table.
+const keyIdAt = recordPrefixBytes;
+const codecAt = keyIdAt + 8;
+const createdAt = codecAt + 8;
+const expiresAt = createdAt + 12;
+const ringAt = expiresAt + 12;
+const routeAt = ringAt + 8;
+const sealKindAt = routeAt + 32;
+const macAt = sealKindAt + 1;
+const macBytes = 32;
+const tableAt = macAt + macBytes;
+
+/** Bytes that a record has beside its attribute table. */
+export const recordOverheadBytes = tableAt;
+
+const firstVersion = (1).toString(16).padStart(16, "0");
+
+/** The version that follows; the first of all where there is none. */
+export function nextVersion(version: string | undefined): string {
+  if (version === undefined) return firstVersion;
+  return (BigInt(`0x${version}`) + 1n).toString(16).padStart(16, "0");
+}
+
+/** A name for one write, by which it is known again when its reply was lost. */
+export const newWriteId = (): string => randomBytes(8).toString("hex");
+
+const hexMs = (ms: number) => Math.round(ms).toString(16).padStart(12, "0");
+
+/** Makes the sealer for a list of keys: the first seals, all open. */
+export function createSealer(keys: readonly RecordKey[]): RecordSealer {
+  const [current] = keys;
+  if (current === undefined) throw new MsmError("MSM_ERR_OPTION", "secret must name at least one key");
+  const byId = new Map(keys.map((key) => [key.id, key.key]));
+
+  function seal(identity: SessionIdentity, record: SessionRecord): Buffer {
+    const table = record.version === tombstoneVersion ? Buffer.alloc(0) : packTable(record.table);
+    const header =
+      recordFormat +
+      record.version +
+      record.writeId +
+      hexMs(record.idleTimeoutMs) +
+      current!.id +
+      record.codec.padEnd(8) +
+      hexMs(record.createdAtMs) +
+      hexMs(record.expiresAtMs ?? 0) +
+      record.ring +
+      record.route.padEnd(32) +
+      "h";
+    const bytes = Buffer.allocUnsafe(tableAt + table.length);
+    bytes.write(header, 0, "latin1");
+    bytes.set(table, tableAt);
+    bytes.set(mac(current!.key, identity, bytes), macAt);
+    return bytes;
+  }
+
+  return {
+    seal,
+    tombstone: (identity, idleTimeoutMs) =>
+      seal(identity, {
+        version: tombstoneVersion,
+        writeId: newWriteId(),
+        idleTimeoutMs,
+        codec: "",
+        createdAtMs: 0,
+        expiresAtMs: undefined,
+        route: "",
+        ring: "0".repeat(8),
+        table: new Map(),
+      }),
+    open(identity, stored) {
+      const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
+      checkFormat(bytes);
+      const text = (from: number, to: number) => bytes.toString("latin1", from, to);
+      const key = byId.get(text(keyIdAt, codecAt));
+      if (key === undefined) throw spoilt("it was sealed with a key that is not in `secret`");
+      if (!timingSafeEqual(mac(key, identity, bytes), bytes.subarray(macAt, tableAt))) {
+        throw spoilt("its seal does not fit its bytes and this session");
+      }
+      // From here on the bytes are ours, as they were written.
+      return {
+        version: versionOf(bytes),
+        writeId: writeIdOf(bytes),
+        idleTimeoutMs: idleTimeoutMsOf(bytes),
+        codec: text(codecAt, createdAt).trimEnd(),
+        createdAtMs: Number.parseInt(text(createdAt, expiresAt), 16),
+        expiresAtMs: Number.parseInt(text(expiresAt, ringAt), 16) || undefined,
+        ring: text(ringAt, routeAt),
+        route: text(routeAt, sealKindAt).trimEnd(),
+        table: isTombstone(bytes) ? new Map() : unpackTable(bytes.subarray(tableAt)),
+      };
+    },
+  };
+}
+
+/** True where the bytes are a record of a later release, which this one must neither use nor destroy. */
+export const isNewerFormat = (bytes: Uint8Array): boolean =>
+  bytes.length >= 2 && bytes[0] === 0x4d && bytes[1]! > 0x31 && bytes[1]! <= 0x39;
+
+function checkFormat(bytes: Buffer): void {
+  if (isNewerFormat(bytes))
+    throw spoilt(`its format ${bytes.toString("latin1", 0, 2)} is newer than ${recordFormat}`);
+  if (bytes.length < tableAt || bytes.toString("latin1", 0, 2) !== recordFormat)
+    throw spoilt("it is no record");
+  if (bytes[sealKindAt] !== 0x68) throw spoilt("its seal is of an unknown kind");
+}
+
+/** HMAC-SHA256 (RFC 2104) of everything but the seal itself, with the session's digest as associated data. */
+function mac(key: Buffer, identity: SessionIdentity, bytes: Buffer): Buffer {
+  return createHmac("sha256", key)
+    .update(identity.digest)
+    .update(bytes.subarray(0, macAt))
+    .update(bytes.subarray(tableAt))
+    .digest();
+}
+
+const spoilt = (why: string) => new MsmError("MSM_ERR_RECORD_SPOILT", `a stored record was not used: ${why}`);

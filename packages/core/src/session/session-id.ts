@@ -1,0 +1,29 @@
+import { hash, randomBytes } from "node:crypto";
+
+/** A session's id, and what is derived from it once. */
+export interface SessionIdentity {
+  /** 48 hexadecimal digits, known to the client and to nobody else. */
+  readonly id: string;
+  /** SHA-256 of the id, base64url. All that storages and records see of it. */
+  readonly digest: string;
+  /** First 8 characters of the digest: what events and logs call the session. */
+  readonly name: string;
+}
+
+const pattern = /^[0-9a-f]{48}$/;
+
+/** Makes an id of 192 random bits. */
+export const newSessionId = (): string => randomBytes(24).toString("hex");
+
+/** True where the text has the form of a session id. */
+export const isSessionId = (text: string): boolean => pattern.test(text);
+
+/** Derives what storages and events call a session. */
+export function identify(id: string): SessionIdentity {
+  const digest = hash("sha256", id, "base64url");
+  return { id, digest, name: digest.slice(0, 8) };
+}
+
+/** The storage key of a session; in braces, so that its record and its lease share a Redis Cluster slot. */
+export const storageKey = (prefix: string, identity: SessionIdentity): string =>
+  `${prefix}:{${identity.digest}}`;
