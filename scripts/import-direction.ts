@@ -26,7 +26,7 @@ const coreRows: readonly (readonly string[])[] = [
   ["node"],
   ["index"],
   ["manager"],
-  ["stats", "parts"],
+  ["resolve-options", "stats", "parts"],
   ["options"],
   ["life-cycle"],
   ["locking", "failover", "cookie"],

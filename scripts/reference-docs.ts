@@ -37,6 +37,17 @@ export function interfacesOf(file: string): Map<string, Member[]> {
   return new Map(interfaces.map((node) => [node.name.text, node.members.map(toMember)]));
 }
 
+/** The names that a file exports again from another one: `export type { A } from "./b.js"`. */
+export function reexportsOf(file: string, from: string): string[] {
+  return parse(file)
+    .statements.filter(ts.isExportDeclaration)
+    .filter(({ moduleSpecifier }) => moduleSpecifier?.getText() === JSON.stringify(from))
+    .flatMap(({ exportClause }) =>
+      exportClause && ts.isNamedExports(exportClause) ? exportClause.elements : [],
+    )
+    .map((element) => element.name.text);
+}
+
 /** The `##` sections of a Markdown page. */
 export function sectionsOf(page: string): Section[] {
   const parts = readRepositoryFile(page).split(/^## /m).slice(1);
