@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { sessionName } from "../session-name.js";
 import type { AppAddress, BalancerEvent } from "./app-pool.js";
 import { type Balancer, startBalancer } from "./balancer.js";
 
@@ -60,7 +61,12 @@ describe("the balancer", () => {
     expect(served.status).toBe(200);
     expect(served.body).toBe(`app3 ${"x".repeat(300_000)}`);
     expect(served.headers["x-served-by"]).toBe("app3");
-    expect(events).toContainEqual({ kind: "failedOver", session: "01234567", from: "app2", to: "app3" });
+    expect(events).toContainEqual({
+      kind: "failedOver",
+      session: sessionName(sessionId),
+      from: "app2",
+      to: "app3",
+    });
     expect(balancer.isUp("app2")).toBe(false);
   });
 

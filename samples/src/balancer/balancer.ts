@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream";
 import { type AppAddress, AppPool, type BalancerEvent } from "./app-pool.js";
 import { connectToFirst } from "./connect.js";
 import { forward, refuse } from "./forward.js";
-import { HealthChecks, type HealthReport } from "./health.js";
+import { HealthChecks } from "./health.js";
 import { readSessionCookie, type SessionCookie, sessionAfter } from "./session-cookie.js";
 import { passThrough, refuseUpgrade } from "./upgrade.js";
 
@@ -29,8 +29,6 @@ export interface Balancer {
   readonly port: number;
   /** Whether requests are sent to this process. */
   isUp(app: string): boolean;
-  /** What the process said of itself last. */
-  reportOf(app: string): HealthReport;
   /** Ends the balancer and all its connections. */
   close(): Promise<void>;
 }
@@ -49,24 +47,24 @@ export async function startBalancer(options: BalancerOptions): Promise<Balancer>
   const pool = new AppPool(apps, onEvent);
   const upgraded = new Set<Duplex>();
 
-  const connectFor = async (session: SessionCookie | undefined) => {
-    const wanted = sticky ? session?.route : undefined;
+  const connectFor = async (cookie: SessionCookie | undefined) => {
+    const wanted = sticky ? cookie?.route : undefined;
     const connected = await connectToFirst(pool.inOrder(wanted), pool);
-    if (connected && session && wanted !== undefined && wanted !== connected.app.name) {
-      onEvent({ kind: "failedOver", session: session.shortId, from: wanted, to: connected.app.name });
+    if (connected && cookie && wanted !== undefined && wanted !== connected.app.name) {
+      onEvent({ kind: "failedOver", session: cookie.session, from: wanted, to: connected.app.name });
     }
     return connected;
   };
 
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
-    const session = readSessionCookie(request.headers.cookie, cookieName);
-    const connected = await connectFor(session);
+    const cookie = readSessionCookie(request.headers.cookie, cookieName);
+    const connected = await connectFor(cookie);
     if (!connected) return refuse(response, 503, "no application process can be reached");
 
     // For those who watch: who answered, and which node has the session now.
     const added = (setCookies: readonly string[]) => [
       ...["X-Served-By", connected.app.name],
-      ...["X-Session-Node", sessionAfter(session, setCookies, cookieName)?.node ?? "none"],
+      ...["X-Session-Node", sessionAfter(cookie, setCookies, cookieName)?.node ?? "none"],
     ];
     const answered = await forward(request, response, connected, pool, added);
     if (!answered) onEvent({ kind: "unanswered", app: connected.app.name, ...whatWasAsked(request) });
@@ -93,7 +91,6 @@ export async function startBalancer(options: BalancerOptions): Promise<Balancer>
     host,
     port: (server.address() as AddressInfo).port,
     isUp: (app) => pool.isUp(app),
-    reportOf: (app) => health.reportOf(app),
     async close() {
       health.close();
       if (!server.listening) return;

@@ -6,24 +6,15 @@ const timeoutMs = 1000;
 // A process that is busy for a second is not dead. One that refuses connections is.
 const timeoutsUntilDown = 2;
 
-/** What a process says of itself: the JSON of its `/health`, as it came. */
-export type HealthReport = unknown;
-
 /** Asks all processes over and over how they are, and tells the pool. */
 export class HealthChecks {
   readonly #pool: AppPool;
-  readonly #reports = new Map<string, HealthReport>();
   readonly #timers = new Set<NodeJS.Timeout>();
   #isClosed = false;
 
   constructor(apps: readonly AppAddress[], pool: AppPool) {
     this.#pool = pool;
     for (const app of apps) this.#watch(app, 0);
-  }
-
-  /** The newest report of a process; undefined before its first. */
-  reportOf(name: string): HealthReport {
-    return this.#reports.get(name);
   }
 
   close(): void {
@@ -33,9 +24,8 @@ export class HealthChecks {
 
   #watch(app: AppAddress, timeoutsBefore: number): void {
     check(app).then(
-      (report) => {
+      () => {
         if (this.#isClosed) return;
-        this.#reports.set(app.name, report);
         this.#pool.markUp(app.name);
         this.#watchLater(app, 0);
       },
@@ -59,28 +49,15 @@ export class HealthChecks {
 
 const timedOut = new Error("it does not answer");
 
-function check({ host, port }: AppAddress): Promise<HealthReport> {
+function check({ host, port }: AppAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     const asking = request({ host, port, path: "/health", agent: false, timeout: timeoutMs }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("error", reject);
-      response.on("end", () => {
-        if (response.statusCode !== 200) reject(new Error(`its /health says ${response.statusCode}`));
-        else resolve(parsed(Buffer.concat(chunks).toString()));
-      });
+      response.resume();
+      if (response.statusCode === 200) resolve();
+      else reject(new Error(`its /health says ${response.statusCode}`));
     });
     asking.on("timeout", () => asking.destroy(timedOut));
     asking.on("error", reject);
     asking.end();
   });
-}
-
-function parsed(text: string): HealthReport {
-  try {
-    return JSON.parse(text);
-  } catch {
-    // A process may be well and have nothing to say: only the status counts.
-    return undefined;
-  }
 }
