@@ -124,9 +124,9 @@ function resolveCookie(options: CookieOptions): ResolvedCookieOptions {
     domain: options.domain,
     httpOnly: bool("cookie.httpOnly", options.httpOnly ?? true),
     secure:
-      options.secure === "auto"
+      (options.secure ?? "auto") === "auto"
         ? "auto"
-        : bool("cookie.secure", options.secure ?? "auto", 'true, false or "auto"'),
+        : bool("cookie.secure", options.secure, 'true, false or "auto"'),
     sameSite: oneOf("cookie.sameSite", options.sameSite ?? "lax", ["strict", "lax", "none", false]),
     maxAgeMs: optional(options.maxAgeMs, (value) => positive("cookie.maxAgeMs", value)),
     partitioned: bool("cookie.partitioned", options.partitioned ?? false),
@@ -136,6 +136,10 @@ function resolveCookie(options: CookieOptions): ResolvedCookieOptions {
   };
   checkCookie(cookie);
   return Object.freeze(cookie);
+}
+
+function resolveSecure(secure: unknown): boolean | "auto" {
+  return secure === "auto" ? "auto" : bool("cookie.secure", secure, 'true, false or "auto"');
 }
 
 /** What browsers would refuse is refused here, where somebody reads the message. */
