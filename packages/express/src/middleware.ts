@@ -14,7 +14,7 @@ export type SessionOptions = SessionManagerOptions | ReadyManager;
 /** A manager that the application made itself, for instance in order to share it. */
 export interface ReadyManager {
   readonly manager: SessionManager;
-  /** The manager's `cookie` option once more: what `req.session.cookie` shows. Default: the manager's defaults. */
+  /** The manager's `cookie` option once more: what `req.session.cookie` shows. Left out, it shows msm's defaults. */
   readonly cookie?: CookieOptions;
 }
 

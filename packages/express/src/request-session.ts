@@ -45,16 +45,19 @@ export class RequestSession implements SessionExchange {
 
   // --- the exchange -----------------------------------------------------------------------------------------------
 
-  commit(): Promise<CommitResult> {
-    return this.#isKept ? Promise.resolve({ outcome: "unneeded" }) : this.#exchange.commit();
+  async commit(): Promise<CommitResult> {
+    if (this.#isKept) return { outcome: "unneeded" };
+    const result = await this.#exchange.commit();
+    if (result.outcome === "stored" || result.outcome === "kept") this.#renewAgedCookie();
+    return result;
   }
 
   cookie(): string | undefined {
     if (this.#isKept) return undefined;
     const header = this.#exchange.cookie();
     if (header === undefined || this.#isDestroyed) return header;
-    const stored: unknown = this.session.attributes.cookie;
-    return isStoredCookie(stored) ? withMaxAge(header, stored.originalMaxAge) : header;
+    const ageMs = this.#ownCookieAgeMs;
+    return ageMs === undefined ? header : withMaxAge(header, ageMs);
   }
 
   end(): Promise<void> {
@@ -64,6 +67,18 @@ export class RequestSession implements SessionExchange {
   /** True where the application took the session from its request, without ending it. */
   get #isKept(): boolean {
     return !this.#isDestroyed && (this.#isUnset || !Object.hasOwn(this.#req, "session"));
+  }
+
+  /** As in express-session, a cookie that lasts is sent again with each change. */
+  #renewAgedCookie(): void {
+    const ageMs = this.#isDestroyed ? undefined : this.#ownCookieAgeMs;
+    if (typeof ageMs === "number" && ageMs > 0) this.session.cookieMaxAgeMs = ageMs;
+  }
+
+  /** The age that this session's cookie was given, in milliseconds; null: until the browser is closed; undefined: none. */
+  get #ownCookieAgeMs(): number | null | undefined {
+    const stored: unknown = this.session.attributes.cookie;
+    return isStoredCookie(stored) ? stored.originalMaxAge : undefined;
   }
 
   // --- what the members of req.session do -------------------------------------------------------------------------
@@ -94,12 +109,16 @@ export class RequestSession implements SessionExchange {
 
   /** The cookie as express-session shows it. Changing its age changes the session's idle timeout as well. */
   createCookie(): Cookie {
-    const stored: unknown = this.session.attributes.cookie;
-    const maxAgeMs = isStoredCookie(stored) ? stored.originalMaxAge : (this.#cookieOptions.maxAgeMs ?? null);
-    return createCookie(this.#cookieOptions, this.#req.secure, maxAgeMs, (changedMs) => {
-      this.session.attributes.cookie = { originalMaxAge: changedMs };
-      if (changedMs !== null && changedMs > 0) this.session.idleTimeoutMs = changedMs;
-    });
+    const maxAgeMs = this.#ownCookieAgeMs;
+    const shownMs = maxAgeMs === undefined ? (this.session.cookieMaxAgeMs ?? null) : maxAgeMs;
+    return createCookie(this.#cookieOptions, this.#req.secure, shownMs, (ageMs) => this.#setCookieAge(ageMs));
+  }
+
+  #setCookieAge(ageMs: number | null): void {
+    this.session.attributes.cookie = { originalMaxAge: ageMs };
+    if (ageMs === null || ageMs <= 0) return;
+    this.session.idleTimeoutMs = ageMs;
+    this.session.cookieMaxAgeMs = ageMs;
   }
 
   // --- the object in req.session ----------------------------------------------------------------------------------
