@@ -44,7 +44,7 @@ export function start(program: string, args: readonly string[], options: SpawnOp
 
 /**
  * Asks every 50 ms until the answer is yes. A condition that throws counts as no.
- * @throws Error after 15 s, with what the process wrote
+ * @throws Error after 15 s, or when the process has ended, with what it wrote
  */
 export async function waitUntil(
   what: string,
@@ -53,6 +53,8 @@ export async function waitUntil(
 ): Promise<void> {
   const deadlineMs = Date.now() + 15_000;
   while (!(await condition().catch(() => false))) {
+    if (running.child.exitCode !== null)
+      throw new Error(`the process ended before ${what}:\n${running.output()}`);
     if (Date.now() > deadlineMs) throw new Error(`waited 15 s in vain until ${what}:\n${running.output()}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

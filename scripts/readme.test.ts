@@ -31,7 +31,7 @@ describe.each(["express", "express4"])("README.md, the application with %s", (ex
   });
 
   it("counts the visits of each browser", async () => {
-    const { visit } = await startApplication();
+    const { visit } = await startApplication(await startNodes());
 
     const anna = await visit();
     const bert = await visit();
@@ -42,27 +42,74 @@ describe.each(["express", "express4"])("README.md, the application with %s", (ex
     expect((await visit(bert.cookie)).text).toBe("You were here 2 times.");
   });
 
-  it.each(["n1", "n2"])("goes on counting when node %s is killed", async (id) => {
-    const { visit, nodes } = await startApplication();
+  it.each(["n1", "n2"] as const)("goes on counting when node %s is killed", async (id) => {
+    const nodes = await startNodes();
+    const { visit } = await startApplication(nodes);
     const first = await visit();
 
-    await nodes.get(id)?.end("SIGKILL");
+    await nodes[id].end("SIGKILL");
 
     const second = await visit(first.cookie);
     expect(second.text).toBe("You were here 2 times.");
     expect((await visit(second.cookie ?? first.cookie)).text).toBe("You were here 3 times.");
   });
 
-  async function startApplication() {
-    if (missing) throw new Error(`${missing} is missing`);
-    const [port, port1, port2] = [await freePort(), await freePort(), await freePort()];
-    const nodes = new Map([
-      ["n1", await startMemcached(port1)],
-      ["n2", await startMemcached(port2)],
-    ]);
+  it("answers 503 and leaves the cookie alone while all nodes are away", async () => {
+    const nodes = await startNodes();
+    const { visit } = await startApplication(nodes);
+    const first = await visit();
+
+    await nodes.n1.end("SIGKILL");
+    await nodes.n2.end("SIGKILL");
+
+    const second = await visit(first.cookie);
+    expect(second.status).toBe(503);
+    expect(second.cookie).toBeUndefined();
+  });
+
+  it("with a route, is sticky: another process takes the session over when the first is killed", async () => {
+    const nodes = await startNodes();
+    const app1 = await startApplication(nodes, sticky("app1"));
+    const app2 = await startApplication(nodes, sticky("app2"));
+    const first = await app1.visit();
+    expect(first.cookie).toMatch(/\.app1$/);
+
+    await app1.process.end("SIGKILL");
+
+    const second = await app2.visit(first.cookie);
+    expect(second.text).toBe("You were here 2 times.");
+    expect(second.cookie).toMatch(/\.app2$/);
+    expect((await app2.visit(second.cookie)).text).toBe("You were here 3 times.");
+  });
+
+  it("with a route, goes on from memory when all nodes are killed", async () => {
+    const nodes = await startNodes();
+    const { visit } = await startApplication(nodes, sticky("app1"));
+    const first = await visit();
+
+    await nodes.n1.end("SIGKILL");
+    await nodes.n2.end("SIGKILL");
+
+    expect((await visit(first.cookie)).text).toBe("You were here 2 times.");
+    expect((await visit(first.cookie)).text).toBe("You were here 3 times.");
+  });
+
+  /** The two options that README tells to add. */
+  function sticky(route: string): string {
+    return `mode: "sticky", route: "${route}",`;
+  }
+
+  async function startNodes() {
+    const [port1, port2] = [await freePort(), await freePort()];
+    return { port1, port2, n1: await startMemcached(port1), n2: await startMemcached(port2) };
+  }
+
+  async function startApplication(nodes: { port1: number; port2: number }, moreOptions = "") {
+    const port = await freePort();
     const code = replaceAll(examples[0] ?? "", {
-      "cache1:11211": `127.0.0.1:${port1}`,
-      "cache2:11211": `127.0.0.1:${port2}`,
+      "session({": `session({ ${moreOptions}`,
+      "cache1:11211": `127.0.0.1:${nodes.port1}`,
+      "cache2:11211": `127.0.0.1:${nodes.port2}`,
       "listen(3000)": `listen(${port}, "127.0.0.1")`,
     });
     const folder = await makeProject(code);
@@ -79,12 +126,14 @@ describe.each(["express", "express4"])("README.md, the application with %s", (ex
 
     const visit = async (cookie?: string) => {
       const response = await fetch(url, { headers: cookie ? { cookie } : {} });
-      return { text: await response.text(), cookie: response.headers.get("set-cookie")?.split(";")[0] };
+      const setCookie = response.headers.get("set-cookie")?.split(";")[0];
+      return { status: response.status, text: await response.text(), cookie: setCookie };
     };
-    return { visit, nodes };
+    return { visit, process: application };
   }
 
   async function startMemcached(port: number): Promise<Running> {
+    if (missing) throw new Error(`${missing} is missing`);
     // As root, memcached wants to be told whom to run as.
     const user = process.getuid?.() === 0 ? ["-u", "root"] : [];
     const node = start(memcached ?? "", ["-l", "127.0.0.1", "-p", String(port), ...user]);
