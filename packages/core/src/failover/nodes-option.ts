@@ -5,7 +5,8 @@ import type { NodeOptions } from "../options.js";
 export type ConfiguredNode = NodeOptions & { readonly id: string };
 
 const idPattern = /^[A-Za-z0-9]{1,16}$/;
-const withId = /^(?<id>[A-Za-z0-9]{1,16}):(?<rest>\w+:\/\/.*|.*:\d+)$/;
+// What follows an id is no "//": the "redis" of "redis://host:6379" is a scheme.
+const withId = /^(?<id>[A-Za-z0-9]{1,16}):(?<rest>\w+:\/\/.*|(?!\/\/).*:\d+)$/;
 
 /**
  * Reads the `nodes` option: text such as `"n1:cache1:11211,n2:cache2:11211"` or `"redis://host"`, or a list of
