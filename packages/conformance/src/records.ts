@@ -13,7 +13,7 @@ export interface TestRecordParts {
 }
 
 /** A record as a storage sees it: the prefix that it reads, and bytes that it does not. */
-export function testRecord(parts: TestRecordParts = {}): Uint8Array {
+export function testRecord(parts: TestRecordParts = {}): Buffer {
   const {
     version = 1,
     writeId = randomBytes(8).toString("hex"),

@@ -20,6 +20,8 @@ export interface StorageContractOptions {
   readonly largeRecordBytes?: number;
   /** How many operations run at once where many do. Default 200. */
   readonly parallel?: number;
+  /** Whether what takes seconds is tried as well: that records and leases end by themselves. Default true. */
+  readonly timesToLive?: boolean;
 }
 
 const minuteMs = 60_000;
@@ -34,7 +36,10 @@ export function storageContract(
   create: () => Promise<StorageUnderTest>,
   options: StorageContractOptions = {},
 ): void {
-  const { skip = false, largeRecordBytes = 500_000, parallel = 200 } = options;
+  const { skip = false, largeRecordBytes = 500_000, parallel = 200, timesToLive = true } = options;
+  const timed = (title: string, run: () => Promise<void>) => {
+    if (timesToLive) it.concurrent(title, run);
+  };
 
   describe.skipIf(skip)(`storage contract: ${name}`, () => {
     let underTest: StorageUnderTest;
@@ -106,13 +111,13 @@ export function storageContract(
     });
 
     describe("times to live", () => {
-      it.concurrent("lets a record go when its time is over", async () => {
+      timed("lets a record go when its time is over", async () => {
         const { key } = await stored({}, 1000);
 
         await waitUntil("the record is gone", () => isAbsent(key));
       });
 
-      it.concurrent("keeps a record for more than thirty days", async () => {
+      timed("keeps a record for more than thirty days", async () => {
         const keys = await Promise.all(
           [31 * dayMs, 400 * dayMs].map(async (ttlMs) => (await stored({}, ttlMs)).key),
         );
@@ -124,7 +129,7 @@ export function storageContract(
         for (const key of [...keys, touched, renewed]) expect((await storage.load(key)).kind).toBe("found");
       });
 
-      it.concurrent("renews a record that names no idle timeout for the time that load is given", async () => {
+      timed("renews a record that names no idle timeout for the time that load is given", async () => {
         const { key } = await stored({ idleTimeoutMs: 0 }, 2000);
         const { key: control } = await stored({}, 2000);
 
@@ -134,7 +139,7 @@ export function storageContract(
         expect((await storage.load(key)).kind).toBe("found");
       });
 
-      it.concurrent("renews a record for the idle timeout that it names, where that is longer", async () => {
+      timed("renews a record for the idle timeout that it names, where that is longer", async () => {
         const { key } = await stored({ idleTimeoutMs: minuteMs }, 2000);
         const { key: control } = await stored({}, 2000);
 
@@ -144,7 +149,7 @@ export function storageContract(
         expect((await storage.load(key)).kind).toBe("found");
       });
 
-      it.concurrent("renews a record for the idle timeout that it names, where that is shorter", async () => {
+      timed("renews a record for the idle timeout that it names, where that is shorter", async () => {
         const { key } = await stored({ idleTimeoutMs: 1000 }, minuteMs);
 
         await storage.load(key, { renewTtlMs: minuteMs });
@@ -152,7 +157,7 @@ export function storageContract(
         await waitUntil("the record is gone", () => isAbsent(key));
       });
 
-      it.concurrent("renews a record that is loaded with its lease", async () => {
+      timed("renews a record that is loaded with its lease", async () => {
         const { key } = await stored({}, 2000);
         const { key: control } = await stored({}, 2000);
 
@@ -162,13 +167,13 @@ export function storageContract(
         expect((await storage.load(key)).kind).toBe("found");
       });
 
-      it.concurrent("leaves the time to live alone where load is not asked to renew it", async () => {
+      timed("leaves the time to live alone where load is not asked to renew it", async () => {
         const { key } = await stored({ idleTimeoutMs: minuteMs }, 1000);
 
         await waitUntil("the record is gone", () => isAbsent(key));
       });
 
-      it.concurrent("gives a record a new time to live by touch", async () => {
+      timed("gives a record a new time to live by touch", async () => {
         const { key } = await stored({}, 2000);
         const { key: control } = await stored({}, 2000);
 
@@ -178,11 +183,11 @@ export function storageContract(
         expect((await storage.load(key)).kind).toBe("found");
       });
 
-      it.concurrent("says by touch that there is no record", async () => {
+      it("says by touch that there is no record", async () => {
         expect(await storage.touch(freshKey(), minuteMs)).toBe(false);
       });
 
-      it.concurrent("gives a record a new time to live with each save", async () => {
+      timed("gives a record a new time to live with each save", async () => {
         const { key, revision } = await stored({ version: 1 }, 2000);
         const { key: control } = await stored({}, 2000);
 
@@ -257,7 +262,7 @@ export function storageContract(
         expect(await storage.load(key)).toEqual({ kind: "absent" });
       });
 
-      it.concurrent("gives gone where the record's time was over since it was loaded", async () => {
+      timed("gives gone where the record's time was over since it was loaded", async () => {
         const { key, revision } = await stored({ version: 1 }, 1000);
         await waitUntil("the record is gone", () => isAbsent(key));
 
@@ -430,7 +435,7 @@ export function storageContract(
         expect(saved).toEqual({ kind: "conflict" });
       });
 
-      it.concurrent("lives at least as long as it was told to, though it is loaded meanwhile", async () => {
+      timed("lives at least as long as it was told to, though it is loaded meanwhile", async () => {
         const key = freshKey();
         await storage.putIfNewer(
           key,
@@ -593,7 +598,7 @@ export function storageContract(
         expect(await storage.renewLease(freshKey(), mine)).toBe(false);
       });
 
-      it.concurrent("end by themselves", async () => {
+      timed("end by themselves", async () => {
         const { key } = await stored();
         const first = lease(1000);
         await storage.load(key, { lease: first });
@@ -607,7 +612,7 @@ export function storageContract(
         expect(await storage.unlock(key, first.token)).toBe(false);
       });
 
-      it.concurrent("live on when they are renewed", async () => {
+      timed("live on when they are renewed", async () => {
         const { key } = await stored();
         const { key: control } = await stored();
         const mine = lease(1000);

@@ -1,7 +1,21 @@
-import { memcachedCommand, needsProgram, startServer, storageContract } from "@msm/conformance";
-import { memcachedStorage } from "@msm/core";
+import {
+  freshKey,
+  memcachedCommand,
+  needsProgram,
+  payloadOf,
+  startFaultProxy,
+  startServer,
+  storageContract,
+  storageFaults,
+  testRecord,
+  versionDigits,
+  waitUntil,
+} from "@msm/conformance";
+import { memcachedStorage, type Revision, type SaveResult, type Storage } from "@msm/core";
+import { describe, expect, it, onTestFinished } from "vitest";
 
 const { skip, reason } = needsProgram("memcached");
+const minuteMs = 60_000;
 
 storageContract(
   `memcached${reason}`,
@@ -20,3 +34,138 @@ storageContract(
   },
   { skip },
 );
+
+storageFaults(`memcached${reason}`, {
+  skip,
+  startServer: () => startServer(memcachedCommand()),
+  createStorage: memcachedStorage,
+});
+
+describe.skipIf(skip)(`memcached as a storage${reason}`, () => {
+  const start = async (...serverArguments: string[]) => {
+    const server = await startServer(memcachedCommand(...serverArguments));
+    onTestFinished(() => server.close());
+    return server;
+  };
+  const client = (address: { host: string; port: number }): Storage => {
+    const storage = memcachedStorage({ host: address.host, port: address.port });
+    onTestFinished(() => storage.close());
+    return storage;
+  };
+
+  it("keeps the old record where a new one is too large", async () => {
+    const storage = client(await start());
+    const key = freshKey();
+    const { revision } = stored(
+      await storage.save(key, testRecord({ payload: "old" }), minuteMs, { expect: "absent" }),
+    );
+    const tooLarge = testRecord({ version: 2, payload: Buffer.alloc(1_200_000) });
+
+    const refused = { code: "MSM_ERR_STORAGE_REFUSED" };
+    await expect(storage.save(key, tooLarge, minuteMs, { expect: revision })).rejects.toMatchObject(refused);
+    await expect(storage.putIfNewer(key, tooLarge, minuteMs)).rejects.toMatchObject(refused);
+    await expect(storage.save(freshKey(), tooLarge, minuteMs, { expect: "absent" })).rejects.toMatchObject(
+      refused,
+    );
+
+    const loaded = await storage.load(key);
+    expect(loaded.kind === "found" && payloadOf(loaded.record).toString()).toBe("old");
+  });
+
+  it("takes no CAS id for its record's that was read before the server started anew", async () => {
+    const server = await start();
+    const storage = client(server);
+    const key = freshKey();
+    const before = stored(
+      await storage.save(key, testRecord({ version: 1 }), minuteMs, { expect: "absent" }),
+    ).revision;
+    await server.restart();
+    const theirs = testRecord({ version: 7 });
+    const after = stored(await client(server).save(key, theirs, minuteMs, { expect: "absent" })).revision;
+    expect(casOf(after), "the server counts from the start again").toBe(casOf(before));
+
+    const saved = await untilAnswered(() =>
+      storage.save(key, testRecord({ version: 2 }), minuteMs, { expect: before }),
+    );
+
+    expect(saved).toEqual({ kind: "conflict" });
+    expect(await storage.load(key)).toMatchObject({ kind: "found", revision: { version: versionDigits(7) } });
+  });
+
+  it("saves on a new connection what was loaded on an old one, where nothing changed", async () => {
+    const proxy = await startFaultProxy((await start()).port);
+    onTestFinished(() => proxy.close());
+    const storage = client(proxy);
+    const key = freshKey();
+    const { revision } = stored(
+      await storage.save(key, testRecord({ version: 1 }), minuteMs, { expect: "absent" }),
+    );
+    proxy.endAll("rst");
+    await waitUntil("the connection is gone", () => proxy.open === 0);
+
+    const saved = await untilAnswered(() =>
+      storage.save(key, testRecord({ version: 2 }), minuteMs, { expect: revision }),
+    );
+
+    expect(saved.kind).toBe("stored");
+  });
+
+  it("refuses a server without CAS ids, where every version check would pass", async () => {
+    const storage = client(await start("-C"));
+
+    await expect(
+      storage.save(freshKey(), testRecord(), minuteMs, { expect: "absent" }),
+    ).rejects.toMatchObject({
+      code: "MSM_ERR_STORAGE_PROTOCOL",
+      message: expect.stringContaining("-C"),
+    });
+  });
+
+  it("says that the server refuses where its memory is full, and goes on reading", async () => {
+    const storage = client(await start("-M", "-m", "2"));
+    const key = freshKey();
+    await storage.save(key, testRecord({ payload: "first" }), minuteMs, { expect: "absent" });
+    const fill = async () => {
+      for (let count = 0; count < 1000; count += 1) {
+        await storage.save(freshKey(), testRecord({ payload: Buffer.alloc(50_000) }), minuteMs, {
+          expect: "absent",
+        });
+      }
+    };
+
+    await expect(fill()).rejects.toMatchObject({ code: "MSM_ERR_STORAGE_REFUSED" });
+
+    const loaded = await storage.load(key);
+    expect(loaded.kind === "found" && payloadOf(loaded.record).toString()).toBe("first");
+  });
+
+  it("connects anew after the server hung up on an idle connection", async () => {
+    const proxy = await startFaultProxy((await start("-o", "idle_timeout=1")).port);
+    onTestFinished(() => proxy.close());
+    const storage = client(proxy);
+    await storage.load(freshKey());
+    await waitUntil("the server hung up", () => proxy.open === 0);
+
+    expect(await storage.load(freshKey())).toEqual({ kind: "absent" });
+  });
+});
+
+function stored(result: SaveResult): { readonly revision: Revision } {
+  if (result.kind !== "stored") throw new Error(`expected stored, got ${result.kind}`);
+  return result;
+}
+
+const casOf = (revision: Revision) => ("cas" in revision ? revision.cas : undefined);
+
+/** The first operation after a connection was lost may meet its end. */
+async function untilAnswered<T>(run: () => Promise<T>): Promise<T> {
+  let result: { readonly value: T } | undefined;
+  await waitUntil("the storage answers", async () => {
+    result = await run().then(
+      (value) => ({ value }),
+      () => undefined,
+    );
+    return result !== undefined;
+  });
+  return result!.value;
+}

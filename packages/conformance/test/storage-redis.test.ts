@@ -1,7 +1,28 @@
-import { needsProgram, redisCommand, startServer, storageContract } from "@msm/conformance";
-import { redisStorage } from "@msm/core";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  findProgram,
+  freshKey,
+  freshToken,
+  needsProgram,
+  payloadOf,
+  redisCommand,
+  startServer,
+  storageContract,
+  storageFaults,
+  testRecord,
+  versionDigits,
+  waitUntil,
+} from "@msm/conformance";
+import { type RedisStorageOptions, redisStorage } from "@msm/core";
+import { Redis } from "ioredis";
+import { describe, expect, it, onTestFinished } from "vitest";
 
 const { skip, reason } = needsProgram("redis-server");
+const minuteMs = 60_000;
 
 storageContract(
   `redis${reason}`,
@@ -21,3 +42,239 @@ storageContract(
   },
   { skip },
 );
+
+storageFaults(`redis${reason}`, {
+  skip,
+  startServer: () => startServer(redisCommand()),
+  createStorage: ({ host, port, operationTimeoutMs }) =>
+    redisStorage({ url: `redis://${host}:${port}`, operationTimeoutMs }),
+});
+
+describe.skipIf(skip)(`redis as a storage${reason}`, () => {
+  const start = async (...serverArguments: string[]) => {
+    const server = await startServer(redisCommand(...serverArguments));
+    onTestFinished(() => server.close());
+    return server;
+  };
+  const client = (options: RedisStorageOptions) => {
+    const storage = redisStorage(options);
+    onTestFinished(() => storage.close());
+    return storage;
+  };
+  const admin = (port: number) => {
+    const redis = new Redis(port, "127.0.0.1");
+    onTestFinished(() => redis.disconnect());
+    return redis;
+  };
+  const urlOf = ({ port }: { port: number }) => `redis://127.0.0.1:${port}`;
+
+  it("says that the server refuses where its memory is full, and goes on reading, renewing and unlocking", async () => {
+    const server = await start();
+    const storage = client({ url: urlOf(server) });
+    const key = freshKey();
+    const token = freshToken();
+    await storage.save(key, testRecord(), minuteMs, { expect: "absent" });
+    await storage.load(key, { lease: { token, ttlMs: minuteMs } });
+    await admin(server.port).config("SET", "maxmemory", "1");
+
+    const refused = { code: "MSM_ERR_STORAGE_REFUSED" };
+    await expect(
+      storage.save(freshKey(), testRecord(), minuteMs, { expect: "absent" }),
+    ).rejects.toMatchObject(refused);
+    await expect(storage.putIfNewer(freshKey(), testRecord(), minuteMs)).rejects.toMatchObject(refused);
+    expect((await storage.load(key, { renewTtlMs: minuteMs })).kind).toBe("found");
+    expect(await storage.touch(key, minuteMs)).toBe(true);
+    expect(await storage.unlock(key, token)).toBe(true);
+  });
+
+  it("cannot be reached for writes while the server is a replica, and works as soon as it is none", async () => {
+    const server = await start();
+    const storage = client({ url: urlOf(server) });
+    const redis = admin(server.port);
+    await redis.replicaof("127.0.0.1", 1);
+
+    await expect(storage.putIfNewer(freshKey(), testRecord(), minuteMs)).rejects.toMatchObject({
+      code: "MSM_ERR_STORAGE_UNAVAILABLE",
+    });
+
+    await redis.replicaof("NO", "ONE");
+    expect(await storage.putIfNewer(freshKey(), testRecord(), minuteMs)).toBe(true);
+  });
+
+  it("cannot be reached while the server loads its data", async () => {
+    const loading = createServer((socket) => {
+      socket.on("error", () => socket.destroy());
+      socket.on("data", () => socket.write("-LOADING Redis is loading the dataset in memory\r\n"));
+    }).listen(0, "127.0.0.1");
+    await once(loading, "listening");
+    onTestFinished(() => void loading.close());
+    const address = loading.address();
+    const storage = client({
+      options: { host: "127.0.0.1", port: typeof address === "object" ? address!.port : 0 },
+    });
+
+    const unavailable = { code: "MSM_ERR_STORAGE_UNAVAILABLE" };
+    await expect(storage.load(freshKey())).rejects.toMatchObject(unavailable);
+    await expect(storage.load(freshKey(), { renewTtlMs: 1000 })).rejects.toMatchObject(unavailable);
+    await expect(storage.ping()).rejects.toMatchObject(unavailable);
+    await storage.close();
+  });
+
+  it("works on when the server forgets its scripts", async () => {
+    const server = await start();
+    const storage = client({ url: urlOf(server) });
+    const key = freshKey();
+    await storage.save(key, testRecord(), minuteMs, { expect: "absent" });
+    await storage.load(key, { renewTtlMs: minuteMs });
+    await admin(server.port).script("FLUSH");
+
+    expect((await storage.load(key, { renewTtlMs: minuteMs })).kind).toBe("found");
+    expect((await storage.save(freshKey(), testRecord(), minuteMs, { expect: "absent" })).kind).toBe(
+      "stored",
+    );
+  });
+
+  it("rejects where another application keeps something else under the key", async () => {
+    const server = await start();
+    const storage = client({ url: urlOf(server) });
+    const key = freshKey();
+    await admin(server.port).lpush(`${key}:s`, "a list");
+
+    const nonsense = { code: "MSM_ERR_STORAGE_PROTOCOL" };
+    await expect(storage.load(key)).rejects.toMatchObject(nonsense);
+    await expect(storage.save(key, testRecord(), minuteMs, { expect: "absent" })).rejects.toMatchObject(
+      nonsense,
+    );
+    expect((await storage.load(freshKey())).kind).toBe("absent");
+  });
+
+  it.each(["allkeys-lru", "volatile-lru", "volatile-ttl"])(
+    "warns once of a server that may evict (%s)",
+    async (policy) => {
+      const server = await start("--maxmemory-policy", policy);
+      const warnings: string[] = [];
+      const storage = client({ url: urlOf(server), onWarning: (message) => warnings.push(message) });
+
+      await storage.load(freshKey());
+      await waitUntil("the warning came", () => warnings.length > 0);
+      await server.restart();
+      await waitUntil("the server is back", () => storage.load(freshKey()).then(Boolean, () => false));
+      await storage.load(freshKey());
+
+      expect(warnings).toEqual([expect.stringContaining(policy)]);
+    },
+  );
+
+  it("does not warn of a server that evicts nothing", async () => {
+    const server = await start("--maxmemory-policy", "noeviction");
+    const warnings: string[] = [];
+    const storage = client({ url: urlOf(server), onWarning: (message) => warnings.push(message) });
+
+    // Replies come in their order, so the second one comes after that to the question for the policy.
+    await storage.load(freshKey());
+    await storage.load(freshKey());
+
+    expect(warnings).toEqual([]);
+  });
+
+  it("gives the password, and says so where it is wrong or missing", async () => {
+    const { port } = await start("--requirepass", "open sesame");
+    const storage = client({ url: `redis://:${encodeURIComponent("open sesame")}@127.0.0.1:${port}` });
+
+    expect((await storage.load(freshKey())).kind).toBe("absent");
+    await storage.ping();
+    const unavailable = { code: "MSM_ERR_STORAGE_UNAVAILABLE" };
+    await expect(client({ url: `redis://:wrong@127.0.0.1:${port}` }).load(freshKey())).rejects.toMatchObject(
+      unavailable,
+    );
+    await expect(client({ url: `redis://127.0.0.1:${port}` }).load(freshKey())).rejects.toMatchObject(
+      unavailable,
+    );
+  });
+
+  it("is a user with no more rights than its commands need", async () => {
+    const server = await start();
+    const rules = ["on", ">secret", "~msm:*", "+get", "+set", "+del", "+getrange", "+pexpire", "+pttl"];
+    await admin(server.port).acl("SETUSER", "msm", ...rules, "+eval", "+evalsha", "+ping");
+    const warnings: string[] = [];
+    const storage = client({
+      url: `redis://msm:secret@127.0.0.1:${server.port}`,
+      onWarning: (message) => warnings.push(message),
+    });
+    const key = freshKey();
+
+    expect((await storage.save(key, testRecord(), minuteMs, { expect: "absent" })).kind).toBe("stored");
+    const lease = { token: freshToken(), ttlMs: minuteMs };
+    expect((await storage.load(key, { lease, renewTtlMs: minuteMs })).kind).toBe("found");
+    expect(await storage.renewLease(key, lease)).toBe(true);
+    expect(await storage.unlock(key, lease.token)).toBe(true);
+    expect(await storage.touch(key, minuteMs)).toBe(true);
+    await storage.ping();
+    await expect(storage.load("other:{x}")).rejects.toMatchObject({ code: "MSM_ERR_STORAGE_REFUSED" });
+    expect(warnings).toEqual([expect.stringContaining("noeviction")]);
+  });
+
+  it("uses the database that the address names", async () => {
+    const server = await start();
+    const key = freshKey();
+    await client({ url: `${urlOf(server)}/3` }).putIfNewer(key, testRecord(), minuteMs);
+
+    expect((await client({ url: urlOf(server) }).load(key)).kind).toBe("absent");
+    expect((await client({ url: `${urlOf(server)}/3` }).load(key)).kind).toBe("found");
+  });
+
+  it("connects through a unix socket", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "msm-redis-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, "redis.sock");
+    await start("--unixsocket", path);
+
+    expect((await client({ url: path }).load(freshKey())).kind).toBe("absent");
+  });
+
+  it("finds its server through a sentinel, and the next one when that is gone", {
+    timeout: 60_000,
+  }, async () => {
+    const [first, second] = [await start(), await start()];
+    await admin(second.port).replicaof("127.0.0.1", first.port);
+    const folder = mkdtempSync(join(tmpdir(), "msm-sentinel-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const sentinel = await startServer((port) => {
+      const lines = [
+        `port ${port}`,
+        "bind 127.0.0.1",
+        `dir ${folder}`,
+        `sentinel monitor sessions 127.0.0.1 ${first.port} 1`,
+        "sentinel down-after-milliseconds sessions 300",
+        "sentinel failover-timeout sessions 2000",
+      ];
+      writeFileSync(join(folder, "sentinel.conf"), `${lines.join("\n")}\n`);
+      return [findProgram("redis-server")!, join(folder, "sentinel.conf"), "--sentinel"];
+    });
+    onTestFinished(() => sentinel.close());
+    const storage = client({
+      options: { sentinels: [{ host: "127.0.0.1", port: sentinel.port }], name: "sessions" },
+    });
+    const key = freshKey();
+    await storage.putIfNewer(key, testRecord({ payload: "kept" }), 10 * minuteMs);
+    const replica = admin(second.port);
+    await waitUntil("the replica has the record", async () => (await replica.exists(`${key}:s`)) === 1);
+    const watch = admin(sentinel.port);
+    await waitUntil(
+      "the sentinel knows the replica",
+      async () => {
+        const replicas = await watch.sentinel("REPLICAS", "sessions");
+        return Array.isArray(replicas) && replicas.length === 1;
+      },
+      { timeoutMs: 30_000 },
+    );
+
+    await first.kill();
+
+    const save = () => storage.putIfNewer(key, testRecord({ version: 2, payload: "newer" }), 10 * minuteMs);
+    await waitUntil("the replica took over", () => save().catch(() => false), { timeoutMs: 30_000 });
+    const loaded = await storage.load(key);
+    expect(loaded).toMatchObject({ kind: "found", revision: { version: versionDigits(2) } });
+    expect(loaded.kind === "found" && payloadOf(loaded.record).toString()).toBe("newer");
+  });
+});

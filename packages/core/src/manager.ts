@@ -113,9 +113,11 @@ function manage(mode: Mode, parts: Parts): SessionManager {
   return {
     async open(request) {
       if (closing !== undefined) throw new MsmError("MSM_ERR_CLOSED", "the session manager is closed");
+      exchanges.begin();
       try {
         return await mode.open(request);
       } catch (error) {
+        exchanges.end();
         if (options.onStorageError === "reject" || !isStorageTrouble(error)) throw error;
         return withoutSession;
       }

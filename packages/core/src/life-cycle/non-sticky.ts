@@ -50,7 +50,8 @@ function nonStickyKeeper(copies: CopyRenewals, parts: Parts): Keeper {
         if (copy.kind === "destroyed") return "discarded";
         if (copy.kind === "copied") copies.noteWritten(live.identity);
         if (copy.kind !== "newer") return "stored";
-        mergeWith(copy.found, live, parts); // two processes had written to different nodes
+        // Two processes had written to different nodes, each over the version that this write replaced.
+        mergeWith(copy.found, live, parts, saved.replaced);
       }
     },
 

@@ -1,22 +1,22 @@
-import type { SessionExchange } from "./exchange.js";
-
-/** The exchanges that have begun and not ended, so that `close()` can wait for them. */
+/** Counts the exchanges that have begun and not ended, so that `close()` can wait for them. */
 export class OpenExchanges {
-  readonly #open = new Set<SessionExchange>();
+  #open = 0;
   #allEnded: (() => void) | undefined;
 
-  add(exchange: SessionExchange): void {
-    this.#open.add(exchange);
+  /** A request came, and its session is being looked for. */
+  begin(): void {
+    this.#open++;
   }
 
-  remove(exchange: SessionExchange): void {
-    this.#open.delete(exchange);
-    if (this.#open.size === 0) this.#allEnded?.();
+  /** A request that began is over, or was refused. */
+  end(): void {
+    this.#open--;
+    if (this.#open === 0) this.#allEnded?.();
   }
 
   /** Resolves when none is open. */
   async ended(): Promise<void> {
-    if (this.#open.size === 0) return;
+    if (this.#open === 0) return;
     await new Promise<void>((resolve) => {
       this.#allEnded = resolve;
     });

@@ -45,7 +45,6 @@ export class RequestExchange implements SessionExchange {
     this.#parts = parts;
     this.#view = this.#enter(start.live);
     this.session = new RequestSession(this.#handle());
-    parts.exchanges.add(this);
   }
 
   cookie(): string | undefined {
@@ -73,7 +72,7 @@ export class RequestExchange implements SessionExchange {
     this.#ended = true;
     await this.#commits;
     for (const live of this.#entered) this.#keeper.leave(live);
-    this.#parts.exchanges.remove(this);
+    this.#parts.exchanges.end();
   }
 
   get #endedAny(): boolean {

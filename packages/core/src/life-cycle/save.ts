@@ -1,7 +1,7 @@
 import { MsmError } from "../errors.js";
 import type { FoundRecord } from "../failover/replicas.js";
 import type { Parts } from "../parts.js";
-import { type AttributeTable, checkTableSize, sameBytes } from "../session/attribute-table.js";
+import { type AttributeTable, checkTableSize, emptyTable, sameBytes } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
 import { type EncodedConflict, mergeTables } from "../session/merge.js";
 import { newWriteId, nextVersion, recordOverheadBytes } from "../session/record.js";
@@ -10,7 +10,13 @@ import { storedState } from "./load.js";
 
 /** What a save left behind. */
 export type Saved =
-  | { readonly kind: "stored"; readonly bytes: Uint8Array; readonly ttlMs: number }
+  | {
+      readonly kind: "stored";
+      readonly bytes: Uint8Array;
+      readonly ttlMs: number;
+      /** The attributes of the version that this one replaced. */
+      readonly replaced: AttributeTable;
+    }
   /** The session was destroyed in the meantime, and stays so. */
   | { readonly kind: "destroyed" };
 
@@ -54,7 +60,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
         const from = live.node;
         live.markSaved({ ...state, node: result.node.id, revision: result.revision }, state.change);
         tell(live, before === undefined, from, parts);
-        return { kind: "stored", bytes, ttlMs };
+        return { kind: "stored", bytes, ttlMs, replaced: before?.table ?? emptyTable };
       }
       case "destroyed":
         return { kind: "destroyed" };
@@ -73,11 +79,16 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
 /**
  * Takes another's newer version into a session: what only one side changed is that side's, for the rest see
  * `onConflict`. The session then counts as loaded from that version.
+ * @param base the last state that both sides came of; default: what this session has last stored or loaded
  * @throws MsmError MSM_ERR_CONFLICT under `onConflict: "fail"`; the other's values then stand
  */
-export function mergeWith(found: FoundRecord, live: LiveSession, parts: Parts): void {
+export function mergeWith(
+  found: FoundRecord,
+  live: LiveSession,
+  parts: Parts,
+  base: AttributeTable = live.commonWith(found.record.writeId),
+): void {
   const theirs = storedState(found, parts);
-  const base = live.commonWith(found.record.writeId);
   const mine = live.table;
   const baseIdleTimeoutMs = live.stored?.idleTimeoutMs ?? parts.options.idleTimeoutMs;
   const merge = (resolve: (conflict: EncodedConflict) => Uint8Array | undefined) =>

@@ -1,0 +1,4 @@
+import { codecContract } from "@msm/conformance";
+import { jsonCodec } from "@msm/core";
+
+codecContract("json", jsonCodec);
