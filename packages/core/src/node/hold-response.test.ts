@@ -206,7 +206,7 @@ describe("a held response", () => {
     await vi.waitFor(() => expect(called).toHaveLength(4));
 
     expect(answer.body).toBe("abc");
-    expect(called.slice(0, 2)).toEqual(["write with encoding", "write"]);
+    expect(called.filter((name) => name.startsWith("write"))).toEqual(["write with encoding", "write"]);
   });
 
   it("is empty after end() and end(callback)", async () => {
@@ -397,7 +397,7 @@ describe("a writer", () => {
     const answer = await ask(
       new TestExchange(),
       (res) => {
-        Readable.from(Array.from({ length: 50 }, () => "x".repeat(1000))).pipe(res);
+        Readable.from(Array.from({ length: 10 }, () => "x".repeat(1000))).pipe(res);
       },
       {
         before(res) {
@@ -409,7 +409,7 @@ describe("a writer", () => {
       },
     );
 
-    expect(answer.body).toHaveLength(50_000);
+    expect(answer.body).toHaveLength(10_000);
   });
 });
 

@@ -104,6 +104,7 @@ export function dropHead(res: NodeResponse, statusCode: number, cookies: readonl
   for (const name of contentHeaders) if (res.hasHeader(name)) res.removeHeader(name);
   if (cookies.length > 0) res.setHeader("Set-Cookie", cookies);
   else if (res.hasHeader("Set-Cookie")) res.removeHeader("Set-Cookie");
-  if (res.statusMessage) res.statusMessage = "";
+  // HTTP/2 has none, and warns whoever looks.
+  if (Object.hasOwn(res, "statusMessage")) res.statusMessage = "";
   res.statusCode = statusCode;
 }
