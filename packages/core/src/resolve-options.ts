@@ -123,10 +123,7 @@ function resolveCookie(options: CookieOptions): ResolvedCookieOptions {
     path: options.path ?? "/",
     domain: options.domain,
     httpOnly: bool("cookie.httpOnly", options.httpOnly ?? true),
-    secure:
-      (options.secure ?? "auto") === "auto"
-        ? "auto"
-        : bool("cookie.secure", options.secure, 'true, false or "auto"'),
+    secure: resolveSecure(options.secure ?? "auto"),
     sameSite: oneOf("cookie.sameSite", options.sameSite ?? "lax", ["strict", "lax", "none", false]),
     maxAgeMs: optional(options.maxAgeMs, (value) => positive("cookie.maxAgeMs", value)),
     partitioned: bool("cookie.partitioned", options.partitioned ?? false),
