@@ -548,9 +548,7 @@ async function portOfNobody(): Promise<number> {
 type Answer = (socket: Socket, question: Buffer) => void;
 
 /** Something that takes connections and is not what the storage expects. */
-async function startImpostor(
-  answer: (socket: Socket) => void,
-): Promise<{ port: number; close(): Promise<void> }> {
+async function startImpostor(answer: Answer): Promise<{ port: number; close(): Promise<void> }> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
     sockets.add(socket);

@@ -28,9 +28,10 @@ storageContract(
   `redis${reason}`,
   async () => {
     const server = await startServer(redisCommand());
-    const url = `redis://${server.host}:${server.port}`;
-    const storage = redisStorage({ url });
-    const other = redisStorage({ url });
+    // A busy machine must not look like a slow server here; deadlines are the faults' matter.
+    const patient = { url: `redis://${server.host}:${server.port}`, operationTimeoutMs: 5000 };
+    const storage = redisStorage(patient);
+    const other = redisStorage(patient);
     return {
       storage,
       other,
@@ -57,7 +58,7 @@ describe.skipIf(skip)(`redis as a storage${reason}`, () => {
     return server;
   };
   const client = (options: RedisStorageOptions) => {
-    const storage = redisStorage(options);
+    const storage = redisStorage({ operationTimeoutMs: 5000, ...options });
     onTestFinished(() => storage.close());
     return storage;
   };
@@ -104,7 +105,8 @@ describe.skipIf(skip)(`redis as a storage${reason}`, () => {
   it("cannot be reached while the server loads its data", async () => {
     const loading = createServer((socket) => {
       socket.on("error", () => socket.destroy());
-      socket.on("data", () => socket.write("-LOADING Redis is loading the dataset in memory\r\n"));
+      const answer = "-LOADING Redis is loading the dataset in memory\r\n";
+      socket.on("data", (bytes) => socket.write(answer.repeat(commandsIn(bytes))));
     }).listen(0, "127.0.0.1");
     await once(loading, "listening");
     onTestFinished(() => void loading.close());
@@ -211,7 +213,7 @@ describe.skipIf(skip)(`redis as a storage${reason}`, () => {
     expect(await storage.touch(key, minuteMs)).toBe(true);
     await storage.ping();
     await expect(storage.load("other:{x}")).rejects.toMatchObject({ code: "MSM_ERR_STORAGE_REFUSED" });
-    expect(warnings).toEqual([expect.stringContaining("noeviction")]);
+    expect(warnings).toEqual([expect.stringContaining("does not tell")]);
   });
 
   it("uses the database that the address names", async () => {
@@ -278,3 +280,6 @@ describe.skipIf(skip)(`redis as a storage${reason}`, () => {
     expect(loaded.kind === "found" && payloadOf(loaded.record).toString()).toBe("newer");
   });
 });
+
+/** How many commands begin in these bytes: each is an array. */
+const commandsIn = (bytes: Buffer) => bytes.toString("latin1").match(/\*\d+\r\n/g)?.length ?? 0;
