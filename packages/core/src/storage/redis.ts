@@ -4,7 +4,7 @@ import { withDeadline } from "./deadline.js";
 import { ownBytes } from "./own-bytes.js";
 import { versionOf } from "./record-prefix.js";
 import { RedisConnection } from "./redis-connection.js";
-import { isFromReplica } from "./redis-errors.js";
+import { isFromReplica, redisError } from "./redis-errors.js";
 import type { ScriptedRedis } from "./redis-scripts.js";
 import type { Lease, LoadOptions, LoadResult, SaveOptions, SaveResult, Storage } from "./storage.js";
 import { storageKeys } from "./storage-keys.js";
@@ -41,16 +41,16 @@ class RedisStorage implements Storage {
   readonly #main: RedisConnection;
   readonly #forPing: RedisConnection;
   readonly #onWarning: ((message: string) => void) | undefined;
+  #isPolicyKnown = false;
   #isClosed = false;
 
   constructor({ url, options = {}, operationTimeoutMs = 250, onWarning }: RedisStorageOptions) {
     this.#timeoutMs = operationTimeoutMs;
     this.#onWarning = onWarning;
     const address = { url, options: { connectTimeout: 2 * operationTimeoutMs, ...options } };
-    let isChecked = false;
     this.#main = new RedisConnection(address, (redis) => {
-      if (!isChecked) void this.#warnIfItEvicts(redis);
-      isChecked = true;
+      // Who is warned only listens: what they throw is nobody's trouble here.
+      this.#warnIfItEvicts(redis).catch(() => undefined);
     });
     this.#forPing = new RedisConnection(address);
     // So that the first request finds the connection there. Whether it fails shows when it is used.
@@ -149,21 +149,32 @@ class RedisStorage implements Storage {
     return withDeadline(`redis ${verb}`, this.#timeoutMs, start, (error) => connection.drop(error));
   }
 
+  /** Asks on each new connection until the server has told. */
   async #warnIfItEvicts(redis: ScriptedRedis): Promise<void> {
-    try {
-      const info = await redis.info("memory");
-      const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
-      if (policy === "noeviction") return;
-      this.#onWarning?.(
-        policy === undefined
-          ? "Redis does not tell its maxmemory-policy. It must be noeviction, or sessions and leases may vanish."
-          : `Redis' maxmemory-policy is ${policy}: sessions and leases may vanish. Set it to noeviction.`,
-      );
-    } catch {
-      // Not allowed, or not now. If the connection is at fault, the operations on it say so.
-    }
+    if (this.#isPolicyKnown) return;
+    const warning = await evictionWarning(redis);
+    if (this.#isPolicyKnown || warning === "unknown yet") return;
+    this.#isPolicyKnown = true;
+    if (warning) this.#onWarning?.(warning);
   }
 }
+
+/** What the operator should know of the server's maxmemory-policy; undefined where all is well. */
+async function evictionWarning(redis: ScriptedRedis): Promise<string | "unknown yet" | undefined> {
+  try {
+    const info = await redis.info("memory");
+    const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
+    if (policy === undefined) return untoldPolicy;
+    if (policy === "noeviction") return undefined;
+    return `Redis' maxmemory-policy is ${policy}: sessions and leases may vanish. Set it to noeviction.`;
+  } catch (thrown) {
+    // If the connection is at fault, the operations on it say so.
+    return redisError(thrown).code === "MSM_ERR_STORAGE_REFUSED" ? untoldPolicy : "unknown yet";
+  }
+}
+
+const untoldPolicy =
+  "Redis does not tell its maxmemory-policy. It must be noeviction, or sessions and leases may vanish.";
 
 /** What the load script gave: {0} absent, {1, milliseconds} locked, {2, record} found. */
 function loaded(reply: unknown): LoadResult {
