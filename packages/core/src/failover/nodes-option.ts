@@ -84,7 +84,7 @@ export type NodeAddress =
 export function parseNodeUrl(url: string): NodeAddress {
   const parsed = parseUrl(/^\w+:\/\//.test(url) ? url : `memcached://${url}`);
   if (parsed?.protocol === "redis:" || parsed?.protocol === "rediss:") return { kind: "redis", url };
-  if (parsed?.protocol !== "memcached:" || parsed.hostname === "") {
+  if (parsed?.protocol !== "memcached:" || parsed.hostname === "" || !/^\/?$/.test(parsed.pathname)) {
     throw optionError(
       `a node must be "host:port", "memcached://host:port", "redis://host:port" or "rediss://host:port", ` +
         `each with or without "id:" before it, got ${show(url.replace(/^.*@/, "…@"))}`,
