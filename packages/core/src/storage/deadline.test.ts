@@ -1,0 +1,55 @@
+import { describe, expect, it } from "vitest";
+import type { MsmError } from "../errors.js";
+import { withDeadline } from "./deadline.js";
+
+const never = () => new Promise<never>(() => {});
+
+describe("a deadline", () => {
+  it("gives what comes in time, and ends nothing", async () => {
+    const ended: MsmError[] = [];
+
+    expect(
+      await withDeadline(
+        "it",
+        1000,
+        async () => "done",
+        (error) => ended.push(error),
+      ),
+    ).toBe("done");
+    await expect(
+      withDeadline(
+        "it",
+        1000,
+        async () => Promise.reject(new Error("trouble")),
+        (error) => ended.push(error),
+      ),
+    ).rejects.toThrow("trouble");
+
+    expect(ended).toEqual([]);
+  });
+
+  it("rejects what comes too late, and ends it with the same error", async () => {
+    const ended: MsmError[] = [];
+
+    const late = withDeadline("redis load", 5, never, (error) => ended.push(error));
+
+    await expect(late).rejects.toMatchObject({
+      code: "MSM_ERR_STORAGE_TIMEOUT",
+      message: "MSM_ERR_STORAGE_TIMEOUT: redis load took longer than 5 ms",
+    });
+    await late.catch((error) => expect(ended).toEqual([error]));
+  });
+
+  it("lets what arrived during a pause of the process be read before it judges", async () => {
+    const { port1, port2 } = new MessageChannel();
+    const arrived = () => new Promise((resolve) => port1.once("message", resolve));
+
+    const inTime = withDeadline("it", 20, arrived, () => {});
+    port2.postMessage("here");
+    const untilMs = performance.now() + 60;
+    while (performance.now() < untilMs);
+
+    await expect(inTime).resolves.toBe("here");
+    port1.close();
+  });
+});
