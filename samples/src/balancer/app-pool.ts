@@ -23,7 +23,7 @@ interface Member {
 export class AppPool {
   readonly #members: readonly Member[];
   readonly #emit: (event: BalancerEvent) => void;
-  readonly #downListeners = new Map<string, Set<() => void>>();
+  readonly #silenceListeners = new Map<string, Set<() => void>>();
   #next = 0;
 
   constructor(apps: readonly AppAddress[], emit: (event: BalancerEvent) => void) {
@@ -57,18 +57,24 @@ export class AppPool {
     this.#emit({ kind: "appUp", app: name });
   }
 
+  /** The process is passed over until it is well again. Requests that it has begun may still end well. */
   markDown(name: string, why: string): void {
     const member = this.#find(name);
     if (!member?.isUp) return;
     member.isUp = false;
     this.#emit({ kind: "appDown", app: name, why });
-    for (const listener of this.#downListeners.get(name) ?? []) listener();
   }
 
-  /** Calls `listener` when the process goes down. @returns what ends that */
-  onDown(name: string, listener: () => void): () => void {
-    const listeners = this.#downListeners.get(name) ?? new Set();
-    this.#downListeners.set(name, listeners.add(listener));
+  /** The process runs, it seems, and answers nobody: requests that it has begun are given up as well. */
+  markSilent(name: string, why: string): void {
+    this.markDown(name, why);
+    for (const listener of this.#silenceListeners.get(name) ?? []) listener();
+  }
+
+  /** Calls `listener` when the process falls silent. @returns what ends that */
+  onSilent(name: string, listener: () => void): () => void {
+    const listeners = this.#silenceListeners.get(name) ?? new Set();
+    this.#silenceListeners.set(name, listeners.add(listener));
     return () => void listeners.delete(listener);
   }
 

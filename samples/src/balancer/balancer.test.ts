@@ -96,6 +96,7 @@ describe("the balancer", () => {
     expect(served.status).toBe(502);
     expect(delivered).toBe(1);
     expect(events).toContainEqual({ kind: "unanswered", app: "app1", method: "GET", path: "/counter" });
+    expect(balancer.isUp("app1")).toBe(false);
   });
 
   it("answers 504 where a process went silent, without sending the request again", async () => {
@@ -154,7 +155,7 @@ describe("the balancer", () => {
     await expect(ask(balancer, {})).rejects.toThrow(/aborted|ECONNRESET/);
   });
 
-  it("tells the process where its client has gone", async () => {
+  it("tells the process where its client has gone, and thinks no worse of it", async () => {
     let gone = false;
     let isAsked = false;
     const handler = (): Handler => (_, response) => {
@@ -163,7 +164,7 @@ describe("the balancer", () => {
         gone = true;
       });
     };
-    const { balancer } = await cluster(["app1"], { handler });
+    const { balancer, events } = await cluster(["app1"], { handler });
     const asking = request({ host: balancer.host, port: balancer.port }).end();
     asking.on("error", () => {});
     await vi.waitUntil(() => isAsked, { timeout: 10_000 });
@@ -171,6 +172,7 @@ describe("the balancer", () => {
     asking.destroy();
 
     await vi.waitUntil(() => gone, { timeout: 10_000 });
+    expect(events).toEqual([{ kind: "appUp", app: "app1" }]);
   });
 
   it("passes a websocket through, both ways", async () => {

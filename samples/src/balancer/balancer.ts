@@ -66,8 +66,11 @@ export async function startBalancer(options: BalancerOptions): Promise<Balancer>
       ...["X-Served-By", connected.app.name],
       ...["X-Session-Node", sessionAfter(cookie, setCookies, cookieName)?.node ?? "none"],
     ];
-    const answered = await forward(request, response, connected, pool, added);
-    if (!answered) onEvent({ kind: "unanswered", app: connected.app.name, ...whatWasAsked(request) });
+    const outcome = await forward(request, response, connected, pool, added);
+    if (outcome !== "unanswered") return;
+    onEvent({ kind: "unanswered", app: connected.app.name, ...whatWasAsked(request) });
+    // Probably it has just died. If not, the next health check says so.
+    pool.markDown(connected.app.name, "it broke a request off");
   };
 
   const upgrade = async (request: IncomingMessage, client: Duplex, head: Buffer) => {

@@ -10,25 +10,26 @@ const answerTimeoutMs = 30_000;
 export type AddedHeaders = (setCookies: readonly string[]) => RawHeaders;
 
 /**
- * Sends a request on a connection that nothing was sent on yet, and its answer to the client, both as they come in.
- * @returns false where no answer came: the client got a 502 or 504, and the request may have been carried out
+ * - `answered`: as far as the process and the client went along
+ * - `unanswered`: no answer came; the client got a 502 or 504, and the request may have been carried out
+ * - `unwanted`: the client went away before there was an answer
  */
+export type Outcome = "answered" | "unanswered" | "unwanted";
+
+/** Sends a request on a connection that nothing was sent on yet, and its answer to the client, both as they come in. */
 export async function forward(
   request: IncomingMessage,
   response: ServerResponse,
   to: Connected,
   pool: AppPool,
   added: AddedHeaders,
-): Promise<boolean> {
+): Promise<Outcome> {
   const answer = await ask(request, response, to, pool).catch((error: Error) => {
-    refuse(
-      response,
-      error === noAnswer ? 504 : 502,
-      `${to.app.name} gave no answer; it may have done what was asked`,
-    );
+    const status = error === noAnswer ? 504 : 502;
+    refuse(response, status, `${to.app.name} gave no answer; it may have done what was asked`);
     return undefined;
   });
-  if (!answer) return false;
+  if (!answer) return response.destroyed ? "unwanted" : "unanswered";
 
   const headers = [...answeredHeaders(answer), ...added(answer.headers["set-cookie"] ?? [])];
   response.writeHead(answer.statusCode ?? 502, answer.statusMessage ?? "", headers);
@@ -36,7 +37,7 @@ export async function forward(
   response.flushHeaders();
   // Where either side breaks off in the middle, so does the other: a part must not look like the whole.
   await pipeline(answer, response).catch(() => response.destroy());
-  return true;
+  return "answered";
 }
 
 const noAnswer = new Error("no answer in time");
@@ -57,7 +58,7 @@ function ask(
       setHost: false,
     });
     const tooLong = setTimeout(() => asking.destroy(noAnswer), answerTimeoutMs);
-    const stopWatching = pool.onDown(app.name, () => asking.destroy(noAnswer));
+    const stopWatching = pool.onSilent(app.name, () => asking.destroy(noAnswer));
     const isOver = () => {
       clearTimeout(tooLong);
       stopWatching();

@@ -4,7 +4,7 @@ import type { AppAddress, AppPool } from "./app-pool.js";
 const everyMs = 400;
 const timeoutMs = 1000;
 // A process that is busy for a second is not dead. One that refuses connections is.
-const timeoutsUntilDown = 2;
+const timeoutsUntilSilent = 2;
 
 /** Asks all processes over and over how they are, and tells the pool. */
 export class HealthChecks {
@@ -31,8 +31,9 @@ export class HealthChecks {
       },
       (error: Error) => {
         if (this.#isClosed) return;
-        const timeouts = error === timedOut ? timeoutsBefore + 1 : timeoutsUntilDown;
-        if (timeouts >= timeoutsUntilDown) this.#pool.markDown(app.name, error.message);
+        const timeouts = error === timedOut ? timeoutsBefore + 1 : 0;
+        if (error !== timedOut) this.#pool.markDown(app.name, error.message);
+        else if (timeouts >= timeoutsUntilSilent) this.#pool.markSilent(app.name, error.message);
         this.#watchLater(app, timeouts);
       },
     );
