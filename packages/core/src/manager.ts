@@ -60,7 +60,7 @@ function createParts(resolved: ResolvedOptions, options: SessionManagerOptions):
     {
       clock,
       events,
-      recordLifeMs: resolved.idleTimeoutMs,
+      recordLife: { longestMs: resolved.idleTimeoutMs },
     },
   );
   return {

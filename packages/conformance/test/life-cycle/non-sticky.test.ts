@@ -475,3 +475,23 @@ describe("non-sticky: a session", () => {
     expect(refused).toMatchObject({ code: "MSM_ERR_CLOSED" });
   });
 });
+
+describe("failover nodes", () => {
+  it("take sessions only while no other node is left, and give them back", async () => {
+    const { start: process, nodes, clock } = start({ nodeIds: ["n1", "n2"], failoverNodes: "n2" });
+    const manager = process();
+    const client = testClient();
+    await client.visit(manager, increment);
+    expect(client.cookie).toContain("-n1-");
+
+    nodes.n1!.goDown();
+    expect((await client.visit(manager, increment)).session?.attributes.n).toBe(2);
+    expect(client.cookie).toContain("-n2-");
+
+    nodes.n1!.comeBack();
+    await clock.turn(5000);
+    expect((await client.visit(manager, increment)).session?.attributes.n).toBe(3);
+    expect(client.cookie).toContain("-n1-");
+    expect((await client.visit(manager)).session?.attributes.n).toBe(3);
+  });
+});

@@ -111,6 +111,7 @@ export class Replicas {
    * @throws MsmError of the storage where no node took it; the write may have been applied all the same
    */
   async write(request: WriteRequest): Promise<WriteResult> {
+    this.#parts.ring.noteRecordLife(request.ttlMs);
     const home = this.#parts.ring.node(request.node);
     let trouble: MsmError | undefined;
     const targets = this.#parts.ring.targets(request.node);
@@ -159,10 +160,12 @@ export class Replicas {
   }
 
   /**
-   * Writes a tombstone to every node that answers, and keeps it for those that do not.
+   * Writes a tombstone to every node that answers, and keeps it for those that do not. It lives as long as any older
+   * copy may.
    * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where none answered
    */
-  async bury(identity: SessionIdentity, ttlMs: number): Promise<void> {
+  async bury(identity: SessionIdentity): Promise<void> {
+    const ttlMs = this.#parts.ring.longestRecordLifeMs;
     const key = this.#key(identity);
     const bytes = this.#parts.sealer.tombstone(identity, ttlMs);
     const { nodes } = this.#parts.ring;
@@ -302,6 +305,7 @@ export class Replicas {
     try {
       const record = this.#parts.sealer.open(identity, bytes);
       this.#compareRing(record);
+      this.#parts.ring.noteRecordLife(record.idleTimeoutMs);
       return { kind: "found", node, revision, bytes, record };
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_RECORD_SPOILT");

@@ -8,8 +8,15 @@ import type { NodeHealth } from "./health.js";
 export interface RingNodeParts {
   readonly clock: Clock;
   readonly events: EventEmitter;
-  /** How long a record may live unused: after that, nothing from before a fault is left on a node. */
-  readonly recordLifeMs: number;
+  readonly recordLife: RecordLife;
+}
+
+/**
+ * How long a record may live unused: after that, nothing from before a fault is left on a node. Begins with the usual
+ * idle timeout, and grows with the longest that a session of its own was seen to have.
+ */
+export interface RecordLife {
+  longestMs: number;
 }
 
 const probeIntervalMs = 500;
@@ -63,7 +70,7 @@ export class RingNode {
 
   /** False once it was out of reach for longer than any record lives: what it held has expired. */
   get mayHoldRecords(): boolean {
-    return this.#down === undefined || this.#now() - this.#down.sinceMs < this.#parts.recordLifeMs;
+    return this.#down === undefined || this.#now() - this.#down.sinceMs < this.#parts.recordLife.longestMs;
   }
 
   get health(): NodeHealth {
@@ -169,7 +176,7 @@ export class RingNode {
     this.#down = undefined;
     this.#failures = 0;
     this.#upSinceMs = now;
-    this.#suspectUntilMs = now + this.#parts.recordLifeMs;
+    this.#suspectUntilMs = now + this.#parts.recordLife.longestMs;
     this.#confirmed = new Set();
     this.#parts.events.emit("nodeUp", { node: this.id, downMs: now - downSinceMs });
   }

@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import type { Storage } from "../storage/storage.js";
 import type { NodeHealth } from "./health.js";
-import { RingNode, type RingNodeParts } from "./ring-node.js";
+import { type RecordLife, RingNode, type RingNodeParts } from "./ring-node.js";
 
 /** A node that is ready to be watched. */
 export interface RingMember {
@@ -15,13 +15,25 @@ export class Ring {
   readonly nodes: readonly RingNode[];
   /** 8 hexadecimal digits that are equal where two processes know the same ring. */
   readonly fingerprint: string;
+  readonly #recordLife: RecordLife;
 
   constructor(members: readonly RingMember[], parts: RingNodeParts) {
     this.nodes = members.map(
       (member) => new RingNode(member, parts, () => this.nodes.some((node) => node.reachable)),
     );
+    this.#recordLife = parts.recordLife;
     const order = members.map((member) => `${member.id}${member.failoverOnly ? "!" : ""}`).join(",");
     this.fingerprint = hash("sha256", order, "hex").slice(0, 8);
+  }
+
+  /** The longest that a record may live unused, in milliseconds. */
+  get longestRecordLifeMs(): number {
+    return this.#recordLife.longestMs;
+  }
+
+  /** Notes that there are records that live so long. */
+  noteRecordLife(ms: number): void {
+    if (ms > this.#recordLife.longestMs) this.#recordLife.longestMs = ms;
   }
 
   /** The node of that id, if the ring has it. */

@@ -8,12 +8,6 @@ import type { LiveSession } from "../session/live-session.js";
 export async function bury(live: LiveSession, parts: Parts): Promise<void> {
   const wasAnnounced = live.announced;
   live.destroyed = true;
-  // The tombstone must outlive every older copy. A copy lives for the longest idle timeout the session ever had.
-  const longestMs = Math.max(
-    live.idleTimeoutMs,
-    live.stored?.idleTimeoutMs ?? 0,
-    parts.options.idleTimeoutMs,
-  );
-  if (wasAnnounced) await parts.replicas.bury(live.identity, longestMs);
+  if (wasAnnounced) await parts.replicas.bury(live.identity);
   parts.events.emit("destroyed", { session: live.identity.name });
 }

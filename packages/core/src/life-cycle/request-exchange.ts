@@ -26,6 +26,7 @@ export class RequestExchange implements SessionExchange {
   readonly #start: ExchangeStart;
   readonly #keeper: Keeper;
   readonly #parts: Parts;
+  readonly #mergesAtStart: number;
   readonly #entered: LiveSession[] = [];
   /** Sessions under former ids, which end once the new one is stored. */
   #retired: LiveSession[] = [];
@@ -43,6 +44,7 @@ export class RequestExchange implements SessionExchange {
     this.#start = start;
     this.#keeper = keeper;
     this.#parts = parts;
+    this.#mergesAtStart = start.live.merges;
     this.#view = this.#enter(start.live);
     this.session = new RequestSession(this.#handle());
   }
@@ -58,7 +60,9 @@ export class RequestExchange implements SessionExchange {
 
     const value = cookies.value(live.identity.id, live.node, this.#keeper.route);
     const lasts = (this.#cookieMaxAgeMs ?? this.#parts.options.cookie.maxAgeMs) !== undefined;
-    const renew = lasts && this.#renewCookie;
+    // After a merge the newest state is here: the client's next request shall come here, not to the other writer.
+    const renew =
+      (lasts && this.#renewCookie) || (this.#keeper.route !== undefined && live.merges > this.#mergesAtStart);
     return renew || value !== this.#start.cookie?.value ? cookies.header(value, context) : undefined;
   }
 

@@ -55,6 +55,8 @@ export class LiveSession {
   destroyed = false;
   /** Requests that hold the session now. */
   holders = 0;
+  /** How often another's version was taken in. */
+  merges = 0;
 
   readonly #codec: Codec;
   readonly #resolve: (conflict: EncodedConflict) => Uint8Array | undefined;
@@ -234,6 +236,7 @@ export class LiveSession {
     }
     this.#table = merged;
     this.#changes++;
+    this.merges++;
   }
 
   /** Where this object was taken from its handler, and the handler changed it since, its attribute is contested. */

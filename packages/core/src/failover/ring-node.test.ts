@@ -1,0 +1,198 @@
+import { describe, expect, it } from "vitest";
+import type { Clock } from "../clock.js";
+import { MsmError } from "../errors.js";
+import { createEvents } from "../events.js";
+import { memoryStorage } from "../storage/memory.js";
+import { RingNode } from "./ring-node.js";
+
+/** A clock whose timers run when it is turned; promises settle in between. */
+function turnableClock() {
+  let nowMs = 0;
+  let timers: { atMs: number; run: () => void }[] = [];
+  const clock: Clock = {
+    now: () => nowMs,
+    monotonicMs: () => nowMs,
+    after(delayMs, run) {
+      const timer = { atMs: nowMs + delayMs, run };
+      timers.push(timer);
+      return () => {
+        timers = timers.filter((other) => other !== timer);
+      };
+    },
+  };
+  const turn = async (ms: number) => {
+    const endMs = nowMs + ms;
+    for (;;) {
+      await new Promise((resolve) => setImmediate(resolve));
+      const due = timers.filter(({ atMs }) => atMs <= endMs).sort((a, b) => a.atMs - b.atMs)[0];
+      if (due === undefined) break;
+      timers = timers.filter((timer) => timer !== due);
+      nowMs = due.atMs;
+      due.run();
+    }
+    nowMs = endMs;
+  };
+  return { clock, turn };
+}
+
+function watched(options: { othersReachable?: boolean } = {}) {
+  const { clock, turn } = turnableClock();
+  const events = createEvents();
+  const told: string[] = [];
+  for (const event of ["nodeDown", "nodeUp"] as const) events.on(event, () => told.push(event));
+  const storage = memoryStorage({ clock });
+  let trouble: MsmError | undefined;
+  let pings = 0;
+  storage.ping = async () => {
+    pings++;
+    if (trouble !== undefined) throw trouble;
+  };
+  const node = new RingNode(
+    { id: "n1", storage, failoverOnly: false },
+    { clock, events, recordLife: { longestMs: 60_000 } },
+    () => options.othersReachable ?? true,
+  );
+  const fail = (
+    code: "MSM_ERR_STORAGE_TIMEOUT" | "MSM_ERR_STORAGE_UNAVAILABLE" | "MSM_ERR_STORAGE_REFUSED",
+  ) => node.run(() => Promise.reject(new MsmError(code, "told to"))).catch(() => undefined);
+  return {
+    node,
+    turn,
+    told,
+    fail,
+    breakIt: () => {
+      trouble = new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "down");
+    },
+    mend: () => {
+      trouble = undefined;
+    },
+    takePings: () => {
+      const taken = pings;
+      pings = 0;
+      return taken;
+    },
+  };
+}
+
+describe("a node of the ring", () => {
+  it("is down after two failures in a row, not after one", async () => {
+    const { node, fail, told } = watched();
+
+    await fail("MSM_ERR_STORAGE_TIMEOUT");
+    expect(node.reachable).toBe(true);
+    await node.run(async () => "fine");
+    await fail("MSM_ERR_STORAGE_TIMEOUT");
+    expect(node.reachable).toBe(true);
+    await fail("MSM_ERR_STORAGE_TIMEOUT");
+
+    expect(node.reachable).toBe(false);
+    expect(told).toEqual(["nodeDown"]);
+  });
+
+  it("is asked at once where it could not be reached, and down where it does not answer", async () => {
+    const { node, fail, breakIt, turn } = watched();
+    breakIt();
+
+    await fail("MSM_ERR_STORAGE_UNAVAILABLE");
+    await turn(0);
+
+    expect(node.reachable).toBe(false);
+  });
+
+  it("is not down because it refuses writes", async () => {
+    const { node, fail } = watched();
+
+    for (let i = 0; i < 5; i++) await fail("MSM_ERR_STORAGE_REFUSED");
+
+    expect(node.reachable).toBe(true);
+  });
+
+  it("is found to be down by probes while nobody uses it", async () => {
+    const { node, breakIt, turn } = watched();
+    breakIt();
+
+    await turn(2000);
+
+    expect(node.health).toMatchObject({ state: "down" });
+  });
+
+  it("is not probed while operations on it succeed", async () => {
+    const { node, turn, takePings } = watched();
+
+    for (let i = 0; i < 20; i++) {
+      await node.run(async () => "fine");
+      await turn(100);
+    }
+
+    expect(takePings()).toBe(0);
+  });
+
+  it("is suspect when it is back, until what was on it has expired, but for keys that were compared", async () => {
+    const { node, breakIt, mend, turn } = watched();
+    breakIt();
+    await turn(2000);
+    mend();
+    await turn(2000);
+
+    expect(node.health.state).toBe("suspect");
+    expect(node.isSuspect("a")).toBe(true);
+    node.confirm("a");
+    expect(node.isSuspect("a")).toBe(false);
+    expect(node.isSuspect("b")).toBe(true);
+
+    await turn(60_000);
+    expect(node.health.state).toBe("up");
+    expect(node.isSuspect("b")).toBe(false);
+  });
+
+  it("that goes up and down is held down for longer each time, up to 30 seconds", async () => {
+    const { node, breakIt, mend, turn, told } = watched();
+    const heldMs: number[] = [];
+
+    for (let round = 0; round < 7; round++) {
+      breakIt();
+      while (node.reachable) await turn(100);
+      mend();
+      let ms = 0;
+      for (; !node.reachable; ms += 100) await turn(100);
+      heldMs.push(Math.round(ms / 1000));
+    }
+
+    expect(heldMs).toEqual([1, 2, 4, 8, 16, 30, 30]);
+    expect(told.length).toBe(14);
+  });
+
+  it("is not held down where there is no other", async () => {
+    const { node, breakIt, mend, turn } = watched({ othersReachable: false });
+    for (let round = 0; round < 4; round++) {
+      breakIt();
+      while (node.reachable) await turn(100);
+      mend();
+      await turn(600);
+      expect(node.reachable).toBe(true);
+    }
+  });
+
+  it("may hold nothing any more when it was down for longer than any record lives", async () => {
+    const { node, breakIt, turn } = watched();
+    breakIt();
+    await turn(30_000);
+    expect(node.mayHoldRecords).toBe(true);
+
+    await turn(60_000);
+    expect(node.mayHoldRecords).toBe(false);
+  });
+
+  it("is neither probed nor judged once it is closed", async () => {
+    const { node, breakIt, turn, takePings, told, fail } = watched();
+    await node.close();
+    breakIt();
+
+    await fail("MSM_ERR_STORAGE_UNAVAILABLE");
+    await fail("MSM_ERR_STORAGE_UNAVAILABLE");
+    await turn(5000);
+
+    expect(takePings()).toBe(0);
+    expect(told).toEqual([]);
+  });
+});
