@@ -8,5 +8,12 @@ export default defineConfig({
   clean: true,
   removeNodeProtocol: false,
   target: "node20",
-  treeshake: true,
+  // `require("@msm/express")` is the function itself, as `require("express-session")` is, with the exports on it.
+  // (No `treeshake`: it would put the exports after this line.)
+  footer: ({ format }) =>
+    format === "cjs"
+      ? {
+          js: "module.exports = Object.assign(module.exports.session, { ...module.exports, __esModule: true });",
+        }
+      : {},
 });
