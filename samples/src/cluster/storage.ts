@@ -28,7 +28,7 @@ export function chooseStorage(wanted: StorageKind | undefined, find = findProgra
   if (wanted === "embedded") return embedded("as asked for");
   if (wanted !== undefined) {
     const program = find(programs[wanted]);
-    if (program !== undefined) return installed(wanted, program, `as asked for (${program})`);
+    if (program !== undefined) return installed(wanted, program, "as asked for");
     throw new Error(
       `--storage ${wanted}: there is no ${programs[wanted]} on PATH. Install it, or use --storage embedded`,
     );
