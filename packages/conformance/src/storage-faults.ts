@@ -247,6 +247,20 @@ export function storageFaults(name: string, options: StorageFaultsOptions): void
       await own.close();
     });
 
+    it("lets go of a server that hangs: no socket stays behind, not even half closed", async () => {
+      const own = createStorage({ host: server.host, port: server.port, operationTimeoutMs: 50 });
+      const before = openSockets();
+      await server.freeze();
+
+      for (let round = 0; round < 6; round += 1) await own.load(freshKey()).catch(() => undefined);
+      const held = openSockets() - before;
+
+      server.thaw();
+      await own.close();
+      await exchanges.recover();
+      expect(held).toBeLessThanOrEqual(2);
+    });
+
     it("uses one connection, and another one for ping, however much it is asked", async () => {
       const before = proxy.accepted;
       const own = createStorage({ host: proxy.host, port: proxy.port, operationTimeoutMs: settleWithinMs });
@@ -537,6 +551,9 @@ function median(values: readonly number[]): number {
 }
 
 const codeOf = (thrown: unknown) => (thrown instanceof MsmError ? thrown.code : String(thrown));
+
+/** Connections of this process, of whichever side. */
+const openSockets = () => process.getActiveResourcesInfo().filter((kind) => kind === "TCPSocketWrap").length;
 
 async function portOfNobody(): Promise<number> {
   const impostor = await startImpostor(() => {});

@@ -1,5 +1,6 @@
 import {
   freshKey,
+  freshToken,
   memcachedCommand,
   needsProgram,
   payloadOf,
@@ -110,6 +111,28 @@ describe.skipIf(skip)(`memcached as a storage${reason}`, () => {
     );
 
     expect(saved.kind).toBe("stored");
+  });
+
+  it("frees no lease that became another's between the look and the deed", async () => {
+    const server = await start();
+    const proxy = await startFaultProxy(server.port);
+    onTestFinished(() => proxy.close());
+    const [storage, other] = [client(proxy), client(server)];
+    const key = freshKey();
+    const [mine, theirs] = [freshToken(), freshToken()];
+    await other.putIfNewer(key, testRecord(), minuteMs);
+    await storage.load(key, { lease: { token: mine, ttlMs: minuteMs } });
+    const answered = proxy.passed.requests;
+    proxy.hold("replies");
+
+    const unlocking = storage.unlock(key, mine);
+    await waitUntil("it asked whose the lease is", () => proxy.passed.requests > answered);
+    await other.unlock(key, mine);
+    await other.load(key, { lease: { token: theirs, ttlMs: minuteMs } });
+    proxy.pass();
+
+    expect(await unlocking).toBe(false);
+    expect(await other.unlock(key, theirs)).toBe(true);
   });
 
   it("refuses a server without CAS ids, where every version check would pass", async () => {

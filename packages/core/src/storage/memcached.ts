@@ -170,27 +170,29 @@ class MemcachedStorage implements Storage {
     return this.#within(verb, this.#main, (connection) => run(connection, keys));
   }
 
-  /** Runs one operation on a connection; where its time is over, the connection ends with it, as it may be hung. */
-  #within<T>(
+  /**
+   * Runs one operation on a connection; where its time is over, the connection ends with it, as it may be hung. The
+   * time begins when memjs is loaded, which says nothing about the server.
+   */
+  async #within<T>(
     verb: string,
-    connection: Promise<MemcachedConnection>,
+    prepared: Promise<MemcachedConnection>,
     run: (connection: MemcachedConnection) => Promise<T>,
   ): Promise<T> {
-    let used: MemcachedConnection | undefined;
-    const start = async () => {
-      used = await unavailableUnlessReady(connection);
-      if (this.#isClosed) throw closedError();
-      return run(used);
-    };
-    return withDeadline(`memcached ${verb}`, this.#timeoutMs, start, (error) => used?.drop(error));
+    const connection = await unavailableUnlessLoaded(prepared);
+    if (this.#isClosed) throw closedError();
+    return withDeadline(
+      `memcached ${verb}`,
+      this.#timeoutMs,
+      () => run(connection),
+      (error) => connection.drop(error),
+    );
   }
 }
 
-async function unavailableUnlessReady(
-  connection: Promise<MemcachedConnection>,
-): Promise<MemcachedConnection> {
+async function unavailableUnlessLoaded(prepared: Promise<MemcachedConnection>): Promise<MemcachedConnection> {
   try {
-    return await connection;
+    return await prepared;
   } catch (thrown) {
     throw MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
   }

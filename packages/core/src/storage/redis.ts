@@ -38,6 +38,7 @@ export function redisStorage(options: RedisStorageOptions): Storage {
 class RedisStorage implements Storage {
   readonly kind = "redis";
   readonly #timeoutMs: number;
+  readonly #loaded: Promise<unknown>;
   readonly #main: RedisConnection;
   readonly #forPing: RedisConnection;
   readonly #onWarning: ((message: string) => void) | undefined;
@@ -53,6 +54,8 @@ class RedisStorage implements Storage {
       this.#warnIfItEvicts(redis).catch(() => undefined);
     });
     this.#forPing = new RedisConnection(address);
+    // Where it cannot be loaded, each connection says so.
+    this.#loaded = import("ioredis").catch(() => undefined);
     // So that the first request finds the connection there. Whether it fails shows when it is used.
     this.#within("connect", this.#main, async () => undefined).catch(() => undefined);
   }
@@ -129,15 +132,17 @@ class RedisStorage implements Storage {
 
   /**
    * Runs one operation on a connection. Where its time is over, or the answer makes no sense, the connection ends with
-   * it: replies come in the order of the commands, so nothing behind a reply that is late, or wrong, is of use.
+   * it: replies come in the order of the commands, so nothing behind a reply that is late, or wrong, is of use. The time
+   * begins when ioredis is loaded, which says nothing about the server.
    */
-  #within<T>(
+  async #within<T>(
     verb: string,
     connection: RedisConnection,
     run: (redis: ScriptedRedis) => Promise<T>,
   ): Promise<T> {
+    await this.#loaded;
+    if (this.#isClosed) throw closedError();
     const start = async () => {
-      if (this.#isClosed) throw closedError();
       try {
         return await connection.use(run);
       } catch (thrown) {

@@ -4,7 +4,8 @@
  * What a storage must guarantee:
  * - Absence is a value, trouble is an exception: a missing record is `absent` or `gone`; a node that cannot be
  *   reached, hangs or answers nonsense rejects with an MsmError whose code begins with `MSM_ERR_STORAGE_`.
- * - Every promise settles, at the latest after the storage's operation timeout.
+ * - Every promise settles, at the latest after the storage's operation timeout; it runs from when the client library is
+ *   loaded.
  * - A rejected write may have been applied, or be applied later. Every verb is therefore safe to repeat: a save that
  *   finds its own writeId in place answers `stored`, a lease that is already the caller's is had.
  * - Records are opaque but for their first bytes, see `record-prefix.ts`.
@@ -51,8 +52,12 @@ export interface Storage {
   /** Frees the lease of a key where the token holds it; another's is left alone. @returns whether the token held it */
   unlock(key: string, token: string): Promise<boolean>;
 
-  /** Resolves where the node answers, on a connection of its own: a busy one must not look dead. */
-  ping(): Promise<void>;
+  /**
+   * Resolves where the node answers, on a connection of its own: a busy one must not look dead.
+   * @returns what stands for the node's run, the same at each call while it surely did not restart: usually for the
+   *   connection, as that does not outlive the node. Another one tells that what the node holds may be gone, or old.
+   */
+  ping(): Promise<unknown>;
 
   /** Ends connections and timers; outstanding and later operations reject, with MSM_ERR_CLOSED. Safe to call twice. */
   close(): Promise<void>;
