@@ -49,5 +49,10 @@ function runDemo(args) {
   for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"])) {
     process.on(signal, () => demo.kill(signal));
   }
+  // A package manager that is told to end tells its shell, and the shell tells nobody: this process only loses its parent.
+  const parent = process.ppid;
+  if (process.env.npm_lifecycle_event !== undefined) {
+    setInterval(() => process.ppid === parent || demo.kill("SIGTERM"), 500).unref();
+  }
   demo.on("close", (code) => process.exit(code ?? 1));
 }
