@@ -462,6 +462,17 @@ describe("a commit that fails", () => {
     expect(written).toHaveBeenCalledExactlyOnceWith(unavailable);
   });
 
+  it("stops what was piped into the dropped answer, also where the error's answer is a stream itself", async () => {
+    const page = "sorry ".repeat(100_000);
+    const server = http.createServer((_req, res) => {
+      holdResponse(res, failing(), { answerError: () => Readable.from([page, page]).pipe(res) });
+      Readable.from(Array.from({ length: 50 }, () => "secret ".repeat(1000))).pipe(res);
+    });
+    const response = await fetch(`http://127.0.0.1:${await listen(server)}`);
+
+    expect(await response.text()).toBe(page + page);
+  });
+
   it("goes past middlewares that transform the dropped answer", async () => {
     const server = http.createServer((_req, res) => {
       holdResponse(res, failing(), { answerError: () => res.end("plain") });
