@@ -2,6 +2,7 @@ import {
   type Attributes,
   type CommitResult,
   createSessionManager,
+  MsmError,
   memoryStorage,
   type Session,
   type SessionExchange,
@@ -29,6 +30,8 @@ export interface Cluster {
   readonly nodes: Readonly<Record<string, FaultyStorage>>;
   /** Starts an application process; `route` is its name in sticky mode. */
   start(route?: string, options?: Partial<SessionManagerOptions>): SessionManager;
+  /** Ends a process without a chance to say goodbye: nothing that it does reaches a node from now on. */
+  kill(manager: SessionManager): void;
   /** Counts of all verbs on all nodes, without pings; and forgets them. */
   takeCounts(): Record<string, number>;
   close(): Promise<void>;
@@ -46,22 +49,29 @@ export function cluster({
   const create = createStorage ?? ((nodeClock: TestClock) => memoryStorage({ clock: nodeClock }));
   const nodes = Object.fromEntries(nodeIds.map((id) => [id, faulty(create(clock))]));
   const managers: SessionManager[] = [];
+  const lines = new Map<SessionManager, { cut: boolean }>();
 
   return {
     clock,
     nodes,
     start(route = `app${managers.length + 1}`, more = {}) {
       const sticky = (more.mode ?? options.mode) === "sticky" ? { route } : {};
+      const line = { cut: false };
       const manager = createSessionManager({
         ...options,
         ...sticky,
         ...more,
         secret,
         clock,
-        nodes: nodeIds.map((id) => ({ id, storage: connection(nodes[id]!) })),
+        nodes: nodeIds.map((id) => ({ id, storage: connection(nodes[id]!, line) })),
       } as SessionManagerOptions);
       managers.push(manager);
+      lines.set(manager, line);
       return manager;
+    },
+    kill(manager) {
+      const line = lines.get(manager);
+      if (line !== undefined) line.cut = true;
     },
     takeCounts() {
       const counts: Record<string, number> = {};
@@ -80,17 +90,19 @@ export function cluster({
   };
 }
 
-/** One process' connection to a node: ends without ending the node. */
-function connection(node: FaultyStorage): Storage {
+/** One process' connection to a node: ends without ending the node, and is cut with its process. */
+function connection(node: FaultyStorage, line: { readonly cut: boolean }): Storage {
+  const through = <T>(call: () => Promise<T>): Promise<T> =>
+    line.cut ? Promise.reject(new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "the process was killed")) : call();
   return {
     kind: node.kind,
-    load: (...args) => node.load(...args),
-    save: (...args) => node.save(...args),
-    putIfNewer: (...args) => node.putIfNewer(...args),
-    touch: (...args) => node.touch(...args),
-    renewLease: (...args) => node.renewLease(...args),
-    unlock: (...args) => node.unlock(...args),
-    ping: () => node.ping(),
+    load: (...args) => through(() => node.load(...args)),
+    save: (...args) => through(() => node.save(...args)),
+    putIfNewer: (...args) => through(() => node.putIfNewer(...args)),
+    touch: (...args) => through(() => node.touch(...args)),
+    renewLease: (...args) => through(() => node.renewLease(...args)),
+    unlock: (...args) => through(() => node.unlock(...args)),
+    ping: () => through(() => node.ping()),
     close: async () => {},
   };
 }

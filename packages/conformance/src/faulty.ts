@@ -90,8 +90,9 @@ class FaultyWrapper implements FaultyStorage {
     return this.#pass("unlock", key, () => this.#storage.unlock(key, token));
   }
 
-  ping(): Promise<void> {
-    return this.#pass("ping", undefined, () => this.#storage.ping());
+  async ping(): Promise<unknown> {
+    await this.#pass("ping", undefined, () => this.#storage.ping());
+    return this.#storage; // another one after restartAs()
   }
 
   close(): Promise<void> {

@@ -27,6 +27,8 @@ export interface SessionEvents {
   kept: { session: string };
   nodeDown: { node: string; error: MsmError };
   nodeUp: { node: string; downMs: number };
+  /** The connection to a node was lost and is back before the node counted as down; it may have restarted. */
+  nodeReconnected: { node: string };
   /** Something the operator should know, e.g. a Redis that evicts. */
   warning: { message: string };
 }

@@ -26,6 +26,7 @@ export function countEvents(events: EventEmitter): Readonly<Record<keyof Session
     kept: 0,
     nodeDown: 0,
     nodeUp: 0,
+    nodeReconnected: 0,
     warning: 0,
   };
   for (const event of Object.keys(counts) as (keyof SessionEvents)[]) {

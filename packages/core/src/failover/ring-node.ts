@@ -30,7 +30,8 @@ const mostConfirmed = 10_000;
 /**
  * One node of the ring with what is thought of it: a breaker that opens after two failures in a row, or after one that
  * a probe confirms at once; a probe every 500 ms on a connection of its own; a hold-down of 1, 2, 4 … 30 s for a node
- * that goes up and down. A node that was down is suspect: records there may be older than their copies.
+ * that goes up and down. A node that was down, or may have restarted, is suspect: records there may be older than their
+ * copies.
  */
 export class RingNode {
   readonly id: string;
@@ -45,6 +46,8 @@ export class RingNode {
   #suspectUntilMs = Number.NEGATIVE_INFINITY;
   #confirmed = new Set<string>();
   #probing: Promise<void> | undefined;
+  /** What the last ping gave: stands for the node's run. */
+  #run: unknown;
   #stopTimer: () => void = () => {};
   #closed = false;
   readonly #othersReachable: () => boolean;
@@ -147,8 +150,9 @@ export class RingNode {
   }
 
   async #ping(): Promise<void> {
+    let run: unknown;
     try {
-      await this.storage.ping();
+      run = await this.storage.ping();
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
       this.#failures++;
@@ -156,8 +160,12 @@ export class RingNode {
       return;
     }
     this.#lastSuccessMs = this.#now();
-    if (this.#down === undefined) this.#failures = 0;
-    else if (this.#now() >= this.#down.holdUntilMs || !this.#othersReachable())
+    const restarted = this.#run !== undefined && run !== this.#run;
+    this.#run = run;
+    if (this.#down === undefined) {
+      this.#failures = 0;
+      if (restarted) this.#mayHaveRestarted();
+    } else if (this.#now() >= this.#down.holdUntilMs || !this.#othersReachable())
       this.#comeUp(this.#down.sinceMs);
   }
 
@@ -171,13 +179,23 @@ export class RingNode {
     this.#parts.events.emit("nodeDown", { node: this.id, error });
   }
 
+  /** It was gone for too short a time to be missed, and may be back empty, or with what it had saved of old. */
+  #mayHaveRestarted(): void {
+    this.#suspect();
+    this.#parts.events.emit("nodeReconnected", { node: this.id });
+  }
+
+  #suspect(): void {
+    this.#suspectUntilMs = this.#now() + this.#parts.recordLife.longestMs;
+    this.#confirmed = new Set();
+  }
+
   #comeUp(downSinceMs: number): void {
     const now = this.#now();
     this.#down = undefined;
     this.#failures = 0;
     this.#upSinceMs = now;
-    this.#suspectUntilMs = now + this.#parts.recordLife.longestMs;
-    this.#confirmed = new Set();
+    this.#suspect();
     this.#parts.events.emit("nodeUp", { node: this.id, downMs: now - downSinceMs });
   }
 

@@ -1,6 +1,6 @@
 import type { Parts } from "../parts.js";
 import type { LocalSession } from "./local-sessions.js";
-import { type Saved, save } from "./save.js";
+import { restore, type Saved, save } from "./save.js";
 
 interface Run {
   /** The newest change that was there when the save began. */
@@ -62,6 +62,18 @@ export class Backups {
       await run.done.catch(() => {}); // its own waiters hear of it
     }
     return this.#start(local).done;
+  }
+
+  /**
+   * Puts what was last stored where it should be now, where nothing newer is to be saved.
+   * @returns whether another process has gone on with the session
+   * @throws MsmError as `save()`
+   */
+  async restore(local: LocalSession): Promise<"stored" | "newer" | "destroyed"> {
+    if (local.live.unsaved || this.#runs.has(local)) return this.upTo(local, local.live.changes);
+    const kind = await restore(local.live, { route: this.#route, recreate: true }, this.#parts);
+    if (kind === "stored") local.renewedMs = this.#parts.clock.monotonicMs();
+    return kind;
   }
 
   /** Forgets a session that is destroyed. */

@@ -44,6 +44,7 @@ export function revive(identity: SessionIdentity, found: FoundRecord, parts: Par
 export const storedState = (found: FoundRecord, parts: Parts): StoredState => ({
   node: found.node.id,
   revision: found.revision,
+  writeId: found.record.writeId,
   table: inCurrentCodec(found.record, parts),
   idleTimeoutMs: found.record.idleTimeoutMs,
 });

@@ -26,13 +26,16 @@ export function startMaintenance(
     repeat(sweepMs, async () => forEachLimited(sessions.sweep().filter(isRenewalDue), atOnce, renew)),
     repeat(retryFailedMs, () => pushFailed()),
     events.on("nodeDown", ({ node }) =>
-      background.run(() => forEachLimited(backedUpOn(node), atOnce, (local) => backups.again(local))),
+      background.run(() => forEachLimited(backedUpOn(node), atOnce, putBack)),
     ),
     events.on("nodeUp", ({ node }) =>
       background.run(async () => {
         await pushFailed();
         await forEachLimited(backedUpOn(node), atOnce, renew);
       }),
+    ),
+    events.on("nodeReconnected", ({ node }) =>
+      background.run(() => forEachLimited(backedUpOn(node), atOnce, renew)),
     ),
   ];
 
@@ -78,16 +81,26 @@ export function startMaintenance(
     const { live } = local;
     const known = live.stored?.revision.version ?? "";
     const found = await load(live.identity, live.node, parts);
-    if (found === "destroyed") {
-      live.destroyed = true;
-      sessions.remove(live.identity.id);
-    } else if (found === "absent" || found.revision.version < known) {
-      await backups.again(local);
-    } else if (found.revision.version > known) {
-      // Another process owns it now. Ours is out of date; what is unsaved in it merges when it is saved.
-      if (!live.unsaved && live.holders === 0) sessions.remove(live.identity.id);
-    } else {
-      local.renewedMs = clock.monotonicMs();
-    }
+    if (found === "destroyed") end(local);
+    else if (found === "absent" || found.revision.version < known) await putBack(local);
+    else if (found.revision.version > known) giveUp(local);
+    else local.renewedMs = clock.monotonicMs();
+  }
+
+  /** Its node is gone or has lost it: the next one takes it, as the version that it is. */
+  async function putBack(local: LocalSession): Promise<void> {
+    const kind = await backups.restore(local);
+    if (kind === "destroyed") end(local);
+    if (kind === "newer") giveUp(local);
+  }
+
+  function end({ live }: LocalSession): void {
+    live.destroyed = true;
+    sessions.remove(live.identity.id);
+  }
+
+  /** Another process owns it now. Ours is out of date; what is unsaved in it merges when it is saved. */
+  function giveUp({ live }: LocalSession): void {
+    if (!live.unsaved && live.holders === 0) sessions.remove(live.identity.id);
   }
 }

@@ -39,7 +39,13 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
   for (let merges = 0; merges < mostMerges; merges++) {
     const before = live.stored;
     const state = { change: live.changes, table: live.table, idleTimeoutMs: live.idleTimeoutMs };
-    const { bytes, writeId } = seal(live, context, parts);
+    const writeId = newWriteId();
+    const bytes = seal(
+      live,
+      { ...state, version: nextVersion(before?.revision.version), writeId },
+      context,
+      parts,
+    );
     const ttlMs = timeToLiveMs(live, parts);
     const result = await parts.replicas
       .write({
@@ -58,7 +64,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
     switch (result.kind) {
       case "stored": {
         const from = live.node;
-        live.markSaved({ ...state, node: result.node.id, revision: result.revision }, state.change);
+        live.markSaved({ ...state, writeId, node: result.node.id, revision: result.revision }, state.change);
         tell(live, before === undefined, from, parts);
         return { kind: "stored", bytes, ttlMs, replaced: before?.table ?? emptyTable };
       }
@@ -74,6 +80,35 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
     "MSM_ERR_CONFLICT",
     `the session was changed by others ${mostMerges} times while it was saved`,
   );
+}
+
+/**
+ * Puts what was last stored where it should be now, as the very version that it was: its node went down, or has lost
+ * it. Does not count as a change, so a process that lost the session to another meanwhile cannot win with it.
+ * @returns whether the nodes have this version, or another that beats it
+ * @throws MsmError of the storage where no node took it
+ */
+export async function restore(
+  live: LiveSession,
+  context: SaveContext,
+  parts: Parts,
+): Promise<"stored" | "newer" | "destroyed"> {
+  const { stored } = live;
+  if (stored === undefined) return "stored";
+  const bytes = seal(live, { ...stored, version: stored.revision.version }, context, parts);
+  const result = await parts.replicas.write({
+    identity: live.identity,
+    bytes,
+    ttlMs: timeToLiveMs(live, parts),
+    node: live.node,
+    replaces: stored.revision,
+    recreate: true,
+  });
+  if (result.kind !== "stored") return result.kind === "destroyed" ? "destroyed" : "newer";
+  const from = live.node;
+  if (live.stored === stored) live.moved(result.node.id, result.revision);
+  tell(live, false, from, parts);
+  return "stored";
 }
 
 /**
@@ -119,25 +154,24 @@ export function timeToLiveMs(live: LiveSession, { clock }: Parts): number {
   return Math.max(1, Math.min(live.idleTimeoutMs, leftMs));
 }
 
-function seal(
-  live: LiveSession,
-  { route }: SaveContext,
-  parts: Parts,
-): { bytes: Uint8Array; writeId: string } {
-  const writeId = newWriteId();
-  checkTableSize(live.table, parts.options.maxRecordBytes - recordOverheadBytes); // a merge may have made it too large
-  const bytes = parts.sealer.seal(live.identity, {
-    version: nextVersion(live.stored?.revision.version),
-    writeId,
-    idleTimeoutMs: live.idleTimeoutMs,
+interface Version {
+  readonly version: string;
+  readonly writeId: string;
+  readonly table: AttributeTable;
+  readonly idleTimeoutMs: number;
+}
+
+function seal(live: LiveSession, version: Version, { route }: SaveContext, parts: Parts): Uint8Array {
+  // Folding has checked it, but a merge may have made it too large since.
+  checkTableSize(version.table, parts.options.maxRecordBytes - recordOverheadBytes);
+  return parts.sealer.seal(live.identity, {
+    ...version,
     codec: parts.codecs.current.name,
     createdAtMs: live.createdAtMs,
     expiresAtMs: live.expiresAtMs,
     route,
     ring: parts.ring.fingerprint,
-    table: live.table,
   });
-  return { bytes, writeId };
 }
 
 function tell(live: LiveSession, isNew: boolean, from: string, { events }: Parts): void {

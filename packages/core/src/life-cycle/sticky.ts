@@ -5,7 +5,7 @@ import type { FoundRecord } from "../failover/replicas.js";
 import type { ResolvedStickyOptions } from "../options.js";
 import type { Parts } from "../parts.js";
 import type { LiveSession } from "../session/live-session.js";
-import { identify, type SessionIdentity } from "../session/session-id.js";
+import { identify } from "../session/session-id.js";
 import { Backups } from "./backups.js";
 import { bury } from "./bury.js";
 import type { Keeper } from "./keeper.js";
@@ -48,6 +48,9 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   }
 }
 
+/** How long after a node went down its sessions' owners may need to move the backups; later nobody will. */
+const ownerMovesWithinMs = 10_000;
+
 /**
  * Takes a session over from the nodes, once for all requests that want it at the same time. A save under the version
  * check makes this process the owner, so that a late write of the former one meets a conflict.
@@ -58,14 +61,15 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
   return function takeOver(cookie: SessionCookie): Promise<LocalSession | undefined> {
     const running = underWay.get(cookie.id);
     if (running !== undefined) return running;
-    const takingOver = run(identify(cookie.id), cookie.node).finally(() => underWay.delete(cookie.id));
+    const takingOver = run(cookie).finally(() => underWay.delete(cookie.id));
     underWay.set(cookie.id, takingOver);
     return takingOver;
   };
 
-  async function run(identity: SessionIdentity, hint: string): Promise<LocalSession | undefined> {
+  async function run(cookie: SessionCookie): Promise<LocalSession | undefined> {
+    const identity = identify(cookie.id);
     const held = sessions.use(identity.id);
-    const found = await load(identity, hint, parts).catch((error: unknown) => {
+    const found = await load(identity, cookie.node, parts).catch((error: unknown) => {
       if (held === undefined) throw error;
       return "absent" as const; // what is in memory serves on while the nodes do not answer
     });
@@ -75,11 +79,27 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
       return undefined;
     }
     if (found === "absent") return held;
+    checkIsNewest(found, cookie);
 
     const local = held ?? sessions.add(revive(identity, found, parts));
     if (held !== undefined) catchUp(held, found);
     if (found.record.route === route && !local.live.unsaved) return local;
     return own(local, found.record.route);
+  }
+
+  /**
+   * The only backup was on a node that just went down, so what another node has may be older, until the owner, which
+   * the cookie names, has moved it there.
+   */
+  function checkIsNewest(found: FoundRecord, cookie: SessionCookie): void {
+    if (found.node.id === cookie.node || cookie.route === undefined || found.record.route === cookie.route)
+      return;
+    const hinted = parts.ring.node(cookie.node)?.health;
+    if (hinted === undefined || (hinted.downMs ?? 0) > ownerMovesWithinMs) return;
+    throw new MsmError(
+      "MSM_ERR_STORAGE_UNAVAILABLE",
+      `node ${cookie.node} does not answer, and ${cookie.route} has not moved the session's backup from it yet`,
+    );
   }
 
   /** This process had the session before, and another may have gone on with it. */

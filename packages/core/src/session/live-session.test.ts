@@ -39,7 +39,13 @@ function liveWith(values: Record<string, unknown>) {
       conflicts.push(conflict);
       return conflict.mine;
     },
-    stored: { node: "n1", revision: { version: "1" }, table: tableOf(values), idleTimeoutMs: 1000 },
+    stored: {
+      node: "n1",
+      writeId: "0",
+      revision: { version: "1" },
+      table: tableOf(values),
+      idleTimeoutMs: 1000,
+    },
   });
   const attach = () => {
     const view = new SessionView(live);

@@ -15,6 +15,7 @@ export interface StoredState {
   /** Id of the node that has it. */
   readonly node: string;
   readonly revision: Revision;
+  readonly writeId: string;
   readonly table: AttributeTable;
   readonly idleTimeoutMs: number;
 }
@@ -135,12 +136,19 @@ export class LiveSession {
     this.#uncertain.clear();
   }
 
+  /** Notes that another node has what was stored. */
+  moved(node: string, revision: Revision): void {
+    if (this.stored === undefined) return;
+    this.stored = { ...this.stored, node, revision };
+    this.node = node;
+  }
+
   /** Notes a write whose outcome is unknown: a node may have this state, or get it yet. */
   noteUncertain(writeId: string, table: AttributeTable): void {
     this.#uncertain.set(writeId, table);
   }
 
-  /** The last state that this session and the one written as `writeId` have in common. */
+  /** The last state that this session and the version written as `writeId` have in common. */
   commonWith(writeId: string): AttributeTable {
     return this.#uncertain.get(writeId) ?? this.stored?.table ?? emptyTable;
   }
