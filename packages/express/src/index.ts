@@ -1,6 +1,20 @@
+import type {} from "express-session";
 import { session } from "./middleware.js";
 
 export type { ReadyManager, SessionMiddleware, SessionOptions } from "./middleware.js";
-export type {} from "./promises.js";
 export { session };
 export default session;
+
+// express-session's methods take a callback; here each also gives a promise where it gets none.
+declare module "express-session" {
+  interface Session {
+    /** Stores now what changed so far; the end of the response does so anyway. */
+    save(): Promise<void>;
+    /** Gives up this request's changes. `req.session` is a new object then, with what is stored. */
+    reload(): Promise<void>;
+    /** Ends the session and begins another, with another id and empty. `req.session` is a new object then. */
+    regenerate(): Promise<void>;
+    /** Ends the session and clears its cookie. `req.session` is undefined from the call on. */
+    destroy(): Promise<void>;
+  }
+}
