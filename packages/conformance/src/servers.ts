@@ -145,16 +145,27 @@ const running = new Set<ChildProcess>();
 
 /** A test run that breaks off must not leave servers behind. */
 function endWithThisProcess(child: ChildProcess): void {
-  if (running.size === 0) process.once("exit", endAll);
+  if (running.size === 0) {
+    process.once("exit", endAll);
+    process.once("SIGTERM", endAllAndExit);
+  }
   running.add(child);
   child.once("exit", () => {
     running.delete(child);
-    if (running.size === 0) process.removeListener("exit", endAll);
+    if (running.size > 0) return;
+    process.removeListener("exit", endAll);
+    process.removeListener("SIGTERM", endAllAndExit);
   });
 }
 
 function endAll(): void {
   for (const child of running) child.kill("SIGKILL");
+}
+
+/** A test runner ends a worker that hangs so, and without a listener there would be no "exit". */
+function endAllAndExit(): void {
+  endAll();
+  process.exit(143);
 }
 
 /** The state letter in /proc (proc(5)); where there is no /proc, a moment has to do. */
