@@ -188,6 +188,18 @@ describe("sticky: a node fails", () => {
     expect((await client.visit(process("app2"))).session?.attributes.n).toBe(2);
   });
 
+  it("and restarts empty without being missed: it gets its sessions again before the owner dies", async () => {
+    const { kill, owner, client, primary, clock, start: process } = await holding();
+    await clock.turn(1000);
+    primary.restartAs(memoryStorage({ clock }));
+    await clock.turn(1000);
+    expect(owner.stats().events.nodeReconnected).toBe(1);
+
+    kill(owner);
+
+    expect((await client.visit(process("app2"))).session?.attributes.n).toBe(1);
+  });
+
   it("with all the others: sessions live on in memory, and are pushed when a node is back", async () => {
     const { owner, client, primary, secondary, clock, start: process } = await holding();
     primary.goDown();
