@@ -39,7 +39,6 @@ export class RingNode {
   readonly failoverOnly: boolean;
   readonly #parts: RingNodeParts;
   #failures = 0;
-  #lastSuccessMs = Number.NEGATIVE_INFINITY;
   #down: { readonly sinceMs: number; readonly holdUntilMs: number } | undefined;
   #upSinceMs: number;
   #holdDownMs = firstHoldDownMs;
@@ -103,7 +102,6 @@ export class RingNode {
     try {
       const result = await operation(this.storage);
       this.#failures = 0;
-      this.#lastSuccessMs = this.#now();
       return result;
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
@@ -137,8 +135,7 @@ export class RingNode {
   #probeLater(): void {
     if (this.#closed) return;
     this.#stopTimer = this.#parts.clock.after(probeIntervalMs, () => {
-      const recently = this.#down === undefined && this.#now() - this.#lastSuccessMs < probeIntervalMs;
-      void (recently ? Promise.resolve() : this.#probe()).finally(() => this.#probeLater());
+      void this.#probe().finally(() => this.#probeLater());
     });
   }
 
@@ -159,7 +156,6 @@ export class RingNode {
       if (this.#down === undefined && this.#failures >= failuresUntilDown) this.#goDown(error);
       return;
     }
-    this.#lastSuccessMs = this.#now();
     const restarted = this.#run !== undefined && run !== this.#run;
     this.#run = run;
     if (this.#down === undefined) {

@@ -150,9 +150,10 @@ class MemcachedStorage implements Storage {
     return this.#perform("unlock", key, (connection, keys) => unlock(connection, keys, token));
   }
 
-  async ping(): Promise<void> {
-    await this.#within("ping", this.#forPing, async (connection) => {
-      await askOne(connection, version);
+  ping(): Promise<unknown> {
+    return this.#within("ping", this.#forPing, async (connection) => {
+      const answers = await ask(connection, [version]);
+      return answers.connection;
     });
   }
 

@@ -115,9 +115,10 @@ class RedisStorage implements Storage {
     return this.#perform("unlock", async (redis) => isYes(await redis.msmUnlock(keys.lease, token)));
   }
 
-  async ping(): Promise<void> {
-    await this.#within("ping", this.#forPing, async (redis) => {
+  ping(): Promise<unknown> {
+    return this.#within("ping", this.#forPing, async (redis) => {
       if ((await redis.ping()) !== "PONG") throw nonsense();
+      return redis; // a client is one connection
     });
   }
 
