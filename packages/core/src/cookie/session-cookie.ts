@@ -16,7 +16,7 @@ export interface SessionCookie {
 }
 
 /** What `SessionCookies.header` needs to know beside the session. */
-export interface CookieHeaderContext {
+interface CookieHeaderContext {
   /** Whether the request came in over TLS. */
   readonly secure: boolean;
   /** Milliseconds the browser shall keep this cookie, where it is other than the option says. */
@@ -115,7 +115,7 @@ function split(value: string) {
 }
 
 /** Values of the cookies with this name, in order. Our values need no decoding, so an encoded one simply fails later. */
-export function cookieValues(header: string, name: string, most: number): string[] {
+function cookieValues(header: string, name: string, most: number): string[] {
   const values: string[] = [];
   let at = 0;
   while (at < header.length && values.length < most) {

@@ -19,6 +19,8 @@ const retryAfterMs = 1000;
 export class PendingTombstones {
   readonly #perNode = new Map<string, Map<string, Pending>>();
   readonly #clock: Clock;
+  /** What calls off the next try, for each node that has one coming. */
+  readonly #retries = new Map<string, () => void>();
   readonly #unsubscribe: Unsubscribe;
 
   constructor(ring: Ring, events: EventEmitter, clock: Clock) {
@@ -42,6 +44,8 @@ export class PendingTombstones {
   close(): void {
     this.#unsubscribe();
     this.#perNode.clear();
+    for (const callOff of this.#retries.values()) callOff();
+    this.#retries.clear();
   }
 
   async #deliver(node: RingNode): Promise<void> {
@@ -58,7 +62,12 @@ export class PendingTombstones {
 
   /** A node that merely missed one operation is never going to come up; one that is down is left to `nodeUp`. */
   #retryLater(node: RingNode): void {
-    this.#clock.after(retryAfterMs, () => void this.#deliver(node));
+    if (this.#retries.has(node.id) || !this.#perNode.has(node.id)) return;
+    const callOff = this.#clock.after(retryAfterMs, () => {
+      this.#retries.delete(node.id);
+      void this.#deliver(node);
+    });
+    this.#retries.set(node.id, callOff);
   }
 
   async #deliverOne(node: RingNode, key: string, { bytes, ttlMs }: Pending): Promise<boolean> {

@@ -149,7 +149,7 @@ export function mergeWith(
 }
 
 /** How long the nodes shall keep the record: the idle timeout, or what is left of the absolute one. */
-export function timeToLiveMs(live: LiveSession, { clock }: Parts): number {
+function timeToLiveMs(live: LiveSession, { clock }: Parts): number {
   const leftMs = live.expiresAtMs === undefined ? Number.POSITIVE_INFINITY : live.expiresAtMs - clock.now();
   return Math.max(1, Math.min(live.idleTimeoutMs, leftMs));
 }
