@@ -83,11 +83,17 @@ interface Demo {
 async function startDemo(program: string, args: readonly string[]): Promise<Demo> {
   const child = run(program, args);
   let said = "";
-  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
-    said += text;
-  });
+  for (const output of [child.stdout, child.stderr]) {
+    output?.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+    });
+  }
   const address = () => /^Open (http:\S+)\/$/m.exec(said)?.[1];
-  await waitUntil("the demo has said its address", () => address() !== undefined, { timeoutMs: 120_000 });
+  const isOver = () => child.exitCode !== null;
+  await waitUntil("the demo has said its address", () => address() !== undefined || isOver(), {
+    timeoutMs: 120_000,
+  });
+  if (isOver()) throw new Error(`the demo ended with exit code ${child.exitCode}: ${said}`);
   const url = address() ?? "";
   const report = (await (await fetch(`${url}/cluster.json`)).json()) as ClusterReport;
   const supervisorPid = report.processes.find(({ kind }) => kind === "balancer")?.pid ?? undefined;
