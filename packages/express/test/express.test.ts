@@ -302,6 +302,12 @@ describe.each([
         Object.assign(req, { session: null });
         res.json(req.session ?? null);
       });
+      app.get("/save", async (req, res) => {
+        req.session.visits = 100;
+        await req.session.save();
+        Object.assign(req, { session: null });
+        res.json(null);
+      });
       app.get("/delete", (req, res) => {
         req.session.visits = 100;
         Reflect.deleteProperty(req, "session");
@@ -315,7 +321,7 @@ describe.each([
       }
 
       expect((await client.ask("/visit")).body).toBe("2");
-      expect((await visitor(await start(app)).ask("/null")).cookie).toBeUndefined();
+      expect((await visitor(await start(app)).ask("/save")).cookie).toBeUndefined();
     });
 
     it("throws where another object is put in its place", async () => {
