@@ -5,6 +5,7 @@ import { autocounter } from "./autocounter.js";
 import { cacheRoutes } from "./cache.js";
 import { counter } from "./counter.js";
 import { logInRoutes } from "./log-in.js";
+import type {} from "./session-data.js";
 import { swapSessionId } from "./swap-session-id.js";
 
 /** Who serves. */

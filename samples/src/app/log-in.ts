@@ -1,4 +1,5 @@
 import { Router } from "express";
+import type { SessionData } from "express-session";
 import { sessionName } from "../session-name.js";
 
 const longestName = 40;
@@ -33,6 +34,8 @@ export function logInRoutes(): Router {
     });
 }
 
-function withoutUndefined(values: object): object {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+type Attributes = { [Name in keyof SessionData]?: SessionData[Name] | undefined };
+
+function withoutUndefined(attributes: Attributes): Partial<SessionData> {
+  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined));
 }

@@ -1,4 +1,4 @@
-import type {} from "express-session";
+export {};
 
 declare module "express-session" {
   /** What the demo keeps in a session. */

@@ -256,7 +256,7 @@ const stat: Command = (_request, items) => ({
 });
 
 /** What the server calls itself: what it does is what memcached 1.6 does. */
-export const devVersion = "1.6.0-dev";
+const devVersion = "1.6.0-dev";
 
 const quit: Command = () => ({ ...done(), hangUp: true });
 

@@ -2,10 +2,10 @@
  * The frames of memcached's binary protocol: a header of 24 bytes, then extras, key and value.
  * Layout: https://github.com/memcached/memcached/blob/1.6.18/protocol_binary.h
  */
-export const headerBytes = 24;
+const headerBytes = 24;
 
 /** First byte of every request. */
-export const requestMagic = 0x80;
+const requestMagic = 0x80;
 
 const responseMagic = 0x81;
 

@@ -14,7 +14,7 @@ export interface Item {
 const longestRelativeSeconds = 60 * 60 * 24 * 30;
 
 /** The moment an expiry field speaks of: 0 never, up to 30 days from now, above that a date. */
-export function expiresAtMs(expirySeconds: number, nowMs: number): number {
+function expiresAtMs(expirySeconds: number, nowMs: number): number {
   if (expirySeconds === 0) return Number.POSITIVE_INFINITY;
   return expirySeconds <= longestRelativeSeconds ? nowMs + expirySeconds * 1000 : expirySeconds * 1000;
 }
