@@ -1,4 +1,6 @@
-import type {} from "express-session";
+// Re-exported and not merely imported: the build drops an import of nothing, and `req.session` would lose its type.
+export type { SessionData } from "express-session";
+
 import { session } from "./middleware.js";
 
 export type { ReadyManager, SessionMiddleware, SessionOptions } from "./middleware.js";
