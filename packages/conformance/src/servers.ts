@@ -42,6 +42,8 @@ export const redisCommand =
   (port) => [
     findProgram("redis-server") ?? "redis-server",
     ...["--bind", "127.0.0.1", "--port", String(port), "--save", "", "--appendonly", "no"],
+    // A replica, too, would write what it receives into a file.
+    ...["--repl-diskless-sync", "yes", "--repl-diskless-load", "swapdb"],
     ...["--daemonize", "no", "--loglevel", "warning"],
     ...extraArguments,
   ];

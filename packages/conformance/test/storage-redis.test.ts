@@ -265,7 +265,7 @@ describe.skipIf(skip)(`redis as a storage${reason}`, () => {
     await waitUntil(
       "the sentinel knows the replica",
       async () => {
-        const replicas = await watch.sentinel("REPLICAS", "sessions");
+        const replicas = await watch.call("SENTINEL", "REPLICAS", "sessions");
         return Array.isArray(replicas) && replicas.length === 1;
       },
       { timeoutMs: 30_000 },
