@@ -5,7 +5,7 @@ import { isNewerFormat, type RecordSealer, type SessionRecord } from "../session
 import { type SessionIdentity, storageKey } from "../session/session-id.js";
 import { isTombstone, tombstoneVersion, versionOf, writeIdOf } from "../storage/record-prefix.js";
 import type { Revision } from "../storage/storage.js";
-import { PendingTombstones } from "./pending-tombstones.js";
+import { MissedRecords } from "./missed-records.js";
 import type { Ring } from "./ring.js";
 import type { RingNode } from "./ring-node.js";
 
@@ -75,34 +75,39 @@ export interface ReplicasParts {
  */
 export class Replicas {
   readonly #parts: ReplicasParts;
-  readonly #tombstones: PendingTombstones;
+  readonly #missed: MissedRecords;
   /** Fingerprints of other rings that were warned of. */
   readonly #strangeRings = new Set<string>();
 
   constructor(parts: ReplicasParts) {
     this.#parts = parts;
-    this.#tombstones = new PendingTombstones(parts.ring, parts.events, parts.clock);
+    this.#missed = new MissedRecords(parts.ring, parts.events, parts.clock);
   }
 
   /**
-   * Finds a session's newest record and renews its time to live.
-   * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it cannot be known whether there is one
+   * Finds a session's newest record, and lets its time to live start anew.
+   * @param leftMs where this is no use of the session: what is left of its life, and stays so
+   * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it cannot be known whether there is one, or which is the newest
    */
-  async read(identity: SessionIdentity, hint: string): Promise<ReadResult> {
+  async read(identity: SessionIdentity, hint: string, leftMs?: number): Promise<ReadResult> {
+    const key = this.#key(identity);
+    if (this.#missed.hasTombstone(key)) return "destroyed";
     const { ring } = this.#parts;
     const hinted = ring.node(hint);
-    const trusted = hinted?.reachable === true && !hinted.isSuspect(this.#key(identity));
-    const answers = trusted ? [await this.#ask(identity, hinted)] : [];
+    const isSuspect = hinted?.isSuspect(key) === true;
+    const trusted = hinted?.reachable === true && !isSuspect;
+    const answers = trusted ? [await this.#ask(identity, hinted, leftMs)] : [];
     if (answers[0]?.kind === "found") return alive(answers[0]);
 
     const others = ring.candidates(hint).filter((node) => node.reachable && !(trusted && node === hinted));
-    answers.push(...(await Promise.all(others.map((node) => this.#ask(identity, node)))));
+    answers.push(...(await Promise.all(others.map((node) => this.#ask(identity, node, leftMs)))));
     const newest = newestOf(answers);
     if (newest === undefined) {
       this.#checkAbsent(answers);
       return "absent";
     }
-    return this.#settle(identity, hint, newest, answers);
+    if (isSuspect) this.#checkCompared(answers);
+    return this.#settle(identity, hint, newest, answers, leftMs);
   }
 
   /**
@@ -114,10 +119,13 @@ export class Replicas {
     this.#parts.ring.noteRecordLife(request.ttlMs);
     const home = this.#parts.ring.node(request.node);
     let trouble: MsmError | undefined;
-    const targets = this.#parts.ring.targets(request.node);
-    for (const node of targets) {
+    for (const node of this.#parts.ring.targets(request.node)) {
       try {
-        return await (node === home ? this.#writeHome(node, request) : this.#writeElsewhere(node, request));
+        if (node === home) return await this.#writeHome(node, request);
+        const result = await this.#writeElsewhere(node, request);
+        // Cookies that are out lead there still, and may be all that is left to find the session by.
+        if (result.kind === "stored" && home !== undefined) this.#keepFor(home, request);
+        return result;
       } catch (thrown) {
         trouble = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
       }
@@ -127,22 +135,30 @@ export class Replicas {
 
   /** Puts a copy of what was written to `home` on the next node that can be reached. */
   async copy(identity: SessionIdentity, home: string, bytes: Uint8Array, ttlMs: number): Promise<CopyResult> {
-    const homeNode = this.#parts.ring.node(home);
-    for (const node of this.#parts.ring.targets(home)) {
+    const { ring } = this.#parts;
+    const homeNode = ring.node(home);
+    const rightful = ring.candidates(home)[1];
+    for (const node of ring.targets(home)) {
       if (node === homeNode) continue;
       try {
-        if (await node.run((storage) => storage.putIfNewer(this.#key(identity), bytes, ttlMs)))
-          return { kind: "copied" };
-        return await this.#compareCopy(identity, bytes, node, homeNode);
+        const written = await node.run((storage) => storage.putIfNewer(this.#key(identity), bytes, ttlMs));
+        if (node !== rightful) this.#keepFor(rightful, { identity, bytes, ttlMs });
+        return written ? { kind: "copied" } : await this.#compareCopy(identity, bytes, node, homeNode);
       } catch {
         // The node's watch has noted it. A copy is as good on the next one.
       }
     }
+    this.#keepFor(rightful, { identity, bytes, ttlMs });
     return { kind: "alone" };
   }
 
+  /** Gives a record that was looked at, without a use of the session, what is left of its life. */
+  async keepAlive(found: FoundRecord, identity: SessionIdentity, leftMs: number): Promise<void> {
+    await found.node.run((storage) => storage.touch(this.#key(identity), leftMs));
+  }
+
   /**
-   * Keeps the copy alive that reads of the primary do not touch, and makes it anew where it is missing.
+   * Keeps the copy alive that reads of the primary do not touch, and makes it anew where it is missing or older.
    * @returns the node that has it; undefined where no other node can be reached
    */
   async renewCopy(
@@ -153,9 +169,9 @@ export class Replicas {
     const node = this.#parts.ring.targets(found.node.id).find((target) => target !== found.node);
     if (node === undefined) return undefined;
     const key = this.#key(identity);
-    if (await node.run((storage) => storage.touch(key, ttlMs))) return node;
     if (await node.run((storage) => storage.putIfNewer(key, found.bytes, ttlMs)))
       this.#repaired(identity, node);
+    else await node.run((storage) => storage.touch(key, ttlMs));
     return node;
   }
 
@@ -168,11 +184,10 @@ export class Replicas {
     const ttlMs = this.#parts.ring.longestRecordLifeMs;
     const key = this.#key(identity);
     const bytes = this.#parts.sealer.tombstone(identity, ttlMs);
-    const { nodes } = this.#parts.ring;
     const buried = await Promise.all(
-      nodes.map(async (node) => {
+      this.#parts.ring.nodes.map(async (node) => {
         if (await this.#buryOn(node, key, bytes, ttlMs)) return true;
-        this.#tombstones.keep(node, key, bytes, ttlMs);
+        this.#missed.keep(node, key, bytes, ttlMs, true);
         return false;
       }),
     );
@@ -185,17 +200,38 @@ export class Replicas {
   }
 
   close(): void {
-    this.#tombstones.close();
+    this.#missed.close();
   }
 
+  /** Tried twice where the node is there: until it has the tombstone, other processes find the session on it. */
   async #buryOn(node: RingNode, key: string, bytes: Uint8Array, ttlMs: number): Promise<boolean> {
-    if (!node.reachable) return false;
-    try {
-      await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs));
-      return true;
-    } catch {
-      return false; // kept for it by the caller
+    for (let tries = 0; tries < 2 && node.reachable; tries++) {
+      try {
+        await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs));
+        return true;
+      } catch (error) {
+        if (error instanceof MsmError && error.code === "MSM_ERR_STORAGE_REFUSED")
+          return this.#expireOn(node, key);
+      }
     }
+    return false;
+  }
+
+  /** A node whose memory is full takes no tombstone, but lets a record expire; the tombstones on others tell why. */
+  async #expireOn(node: RingNode, key: string): Promise<boolean> {
+    try {
+      await node.run((storage) => storage.touch(key, 1));
+    } catch {
+      // It stays among the missed, as it does in any case.
+    }
+    return false;
+  }
+
+  #keepFor(
+    node: RingNode | undefined,
+    { identity, bytes, ttlMs }: Pick<WriteRequest, "identity" | "bytes" | "ttlMs">,
+  ): void {
+    if (node !== undefined && !node.failoverOnly) this.#missed.keep(node, this.#key(identity), bytes, ttlMs);
   }
 
   async #writeHome(node: RingNode, request: WriteRequest): Promise<WriteResult> {
@@ -280,11 +316,11 @@ export class Replicas {
     return superseded ? { kind: "copied" } : { kind: "newer", found: copy };
   }
 
-  async #ask(identity: SessionIdentity, node: RingNode): Promise<Answer> {
+  /** @param leftMs see `read` */
+  async #ask(identity: SessionIdentity, node: RingNode, leftMs?: number): Promise<Answer> {
+    const options = leftMs === undefined ? { renewTtlMs: this.#parts.idleTimeoutMs } : {};
     try {
-      const loaded = await node.run((storage) =>
-        storage.load(this.#key(identity), { renewTtlMs: this.#parts.idleTimeoutMs }),
-      );
+      const loaded = await node.run((storage) => storage.load(this.#key(identity), options));
       if (loaded.kind !== "found") return { kind: "absent", node };
       return this.#opened(identity, node, loaded.record, loaded.revision);
     } catch (thrown) {
@@ -330,10 +366,11 @@ export class Replicas {
     hint: string,
     newest: FoundRecord,
     answers: readonly Answer[],
+    leftMs: number | undefined,
   ): Promise<ReadResult> {
     const answered = answers.filter((answer) => answer.kind !== "unknown").map((answer) => answer.node);
     const home = this.#parts.ring.targets(hint).find((node) => answered.includes(node)) ?? newest.node;
-    const ttlMs = newest.record.idleTimeoutMs;
+    const ttlMs = leftMs ?? newest.record.idleTimeoutMs;
     const behind = answered.filter((node) => node !== newest.node && this.#isBehind(node, newest, answers));
     // A tombstone goes to all that lack it; a session to the one node that it goes on with, its copy follows its use.
     const wanting = isTombstone(newest.bytes) ? behind : behind.filter((node) => node === home);
@@ -341,7 +378,7 @@ export class Replicas {
     if (isTombstone(newest.bytes)) return "destroyed";
 
     const settled = home === newest.node || !behind.includes(home) || taken[0] === true ? home : newest.node;
-    settled.confirm(this.#key(identity));
+    if (answered.length === this.#parts.ring.nodes.length) settled.confirm(this.#key(identity));
     if (settled === newest.node) return newest;
     const own = answers.find((answer) => answer.node === settled);
     const revision =
@@ -371,6 +408,17 @@ export class Replicas {
 
   #repaired(identity: SessionIdentity, node: RingNode): void {
     this.#parts.events.emit("repaired", { session: identity.name, node: node.id });
+  }
+
+  /** A suspect node's record counts for nothing while a node that may have a newer one is asked in vain. */
+  #checkCompared(answers: readonly Answer[]): void {
+    const silent = answers.find((answer) => answer.kind === "unknown");
+    if (silent === undefined) return;
+    throw new MsmError(
+      "MSM_ERR_STORAGE_UNAVAILABLE",
+      `node ${silent.node.id} may have a newer version of the session and does not answer`,
+      { cause: silent.error },
+    );
   }
 
   /** Nothing was found. @throws MsmError where a node that may have the session did not say so */

@@ -1,6 +1,6 @@
 import type { Parts } from "../parts.js";
 import type { LocalSession } from "./local-sessions.js";
-import { restore, type Saved, save } from "./save.js";
+import { restore, type SaveContext, type Saved, save } from "./save.js";
 
 interface Run {
   /** The newest change that was there when the save began. */
@@ -71,14 +71,21 @@ export class Backups {
    */
   async restore(local: LocalSession): Promise<"stored" | "newer" | "destroyed"> {
     if (local.live.unsaved || this.#runs.has(local)) return this.upTo(local, local.live.changes);
-    const kind = await restore(local.live, { route: this.#route, recreate: true }, this.#parts);
-    if (kind === "stored") local.renewedMs = this.#parts.clock.monotonicMs();
+    const context = this.#context(local);
+    const kind = await restore(local.live, context, this.#parts);
+    if (kind === "stored") local.renewedMs = context.usedMs;
     return kind;
   }
 
   /** Forgets a session that is destroyed. */
   forget(local: LocalSession): void {
     this.#failed.delete(local);
+  }
+
+  #context(local: LocalSession): SaveContext & { readonly usedMs: number } {
+    const nowMs = this.#parts.clock.monotonicMs();
+    const usedMs = local.live.holders > 0 ? nowMs : local.lastUsedMs;
+    return { route: this.#route, recreate: true, idleForMs: nowMs - usedMs, usedMs };
   }
 
   #start(local: LocalSession): Run {
@@ -91,9 +98,10 @@ export class Backups {
   async #save(local: LocalSession): Promise<Saved["kind"]> {
     const { live } = local;
     try {
-      const saved = await save(live, { route: this.#route, recreate: true }, this.#parts);
-      local.renewedMs = this.#parts.clock.monotonicMs();
-      local.unsavedSinceMs = live.unsaved ? local.renewedMs : undefined;
+      const context = this.#context(local);
+      const saved = await save(live, context, this.#parts);
+      local.renewedMs = context.usedMs;
+      local.unsavedSinceMs = live.unsaved ? this.#parts.clock.monotonicMs() : undefined;
       if (saved.kind === "destroyed") live.destroyed = true;
       return saved.kind;
     } catch (error) {

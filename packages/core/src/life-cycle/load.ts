@@ -8,10 +8,16 @@ import { conflictResolver } from "./conflicts.js";
 
 /**
  * Finds a session on the nodes and renews its time to live. One whose absolute timeout has passed counts as destroyed.
+ * @param leftMs where this is no use of the session: what is left of its life, and stays so
  * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it cannot be known whether the session exists
  */
-export async function load(identity: SessionIdentity, hint: string, parts: Parts): Promise<ReadResult> {
-  const found = await parts.replicas.read(identity, hint);
+export async function load(
+  identity: SessionIdentity,
+  hint: string,
+  parts: Parts,
+  leftMs?: number,
+): Promise<ReadResult> {
+  const found = await parts.replicas.read(identity, hint, leftMs);
   if (typeof found === "string") return found;
   if (hasExpired(found.record.expiresAtMs, parts)) return "destroyed";
   if (found.node.id !== hint) {

@@ -7,7 +7,7 @@ export interface LocalSession {
   readonly live: LiveSession;
   /** Monotonic milliseconds. */
   lastUsedMs: number;
-  /** When its record's time to live last started anew; monotonic milliseconds. */
+  /** The use from which its record's time to live on the node counts; monotonic milliseconds. */
   renewedMs: number;
   /** Since when a change is unsaved; undefined where none is. */
   unsavedSinceMs: number | undefined;
@@ -28,7 +28,7 @@ export class LocalSessions {
     return this.#sessions.size;
   }
 
-  /** The session of that id, now the most recently used; undefined where there is none or it expired. */
+  /** The session of that id, now the most recently used; undefined where there is none it expired, or it was destroyed. */
   use(id: string): LocalSession | undefined {
     const local = this.#sessions.get(id);
     if (local === undefined) return undefined;
@@ -39,9 +39,10 @@ export class LocalSessions {
     return local;
   }
 
-  /** The session of that id, without counting as a use. */
-  peek(id: string): LocalSession | undefined {
-    return this.#sessions.get(id);
+  /** Where this very session is held here, without counting as a use. */
+  find(live: LiveSession): LocalSession | undefined {
+    const local = this.#sessions.get(live.identity.id);
+    return local?.live === live ? local : undefined;
   }
 
   /** Puts a session in, and those out that are one too many: the least recently used that are safe and unused. */
@@ -64,6 +65,7 @@ export class LocalSessions {
   }
 
   #isOver(local: LocalSession): boolean {
+    if (local.live.destroyed) return true;
     if (hasExpired(local.live.expiresAtMs, this.#parts)) return true;
     const idleMs = this.#parts.clock.monotonicMs() - local.lastUsedMs;
     return local.live.holders === 0 && idleMs >= local.live.idleTimeoutMs;

@@ -8,6 +8,14 @@ import type { LocalSession, LocalSessions } from "./local-sessions.js";
 const atOnce = 16;
 const retryFailedMs = 1000;
 const longestSweepMs = 60_000;
+const shortestSweepMs = 50;
+
+/** The background work of a process' sticky sessions. */
+export interface Maintenance {
+  /** A session has this idle timeout: it is looked after often enough from now on. */
+  noteIdleTimeout(ms: number): void;
+  stop(): void;
+}
 
 /**
  * What a process does for its sticky sessions while no request asks for it: forgets the expired; renews the time to
@@ -19,12 +27,19 @@ export function startMaintenance(
   backups: Backups,
   background: Background,
   parts: Parts,
-): { stop(): void } {
+): Maintenance {
   const { clock, events, options } = parts;
-  const sweepMs = Math.min(longestSweepMs, Math.max(50, options.idleTimeoutMs / 10));
+  let shortestIdleMs = options.idleTimeoutMs;
+  const sweeping = repeat(
+    () => Math.min(longestSweepMs, Math.max(shortestSweepMs, shortestIdleMs / 10)),
+    async () => forEachLimited(sessions.sweep().filter(isRenewalDue), atOnce, renew),
+  );
   const stops = [
-    repeat(sweepMs, async () => forEachLimited(sessions.sweep().filter(isRenewalDue), atOnce, renew)),
-    repeat(retryFailedMs, () => pushFailed()),
+    () => sweeping.stop(),
+    repeat(
+      () => retryFailedMs,
+      () => pushFailed(),
+    ).stop,
     events.on("nodeDown", ({ node }) =>
       background.run(() => forEachLimited(backedUpOn(node), atOnce, putBack)),
     ),
@@ -40,28 +55,38 @@ export function startMaintenance(
   ];
 
   return {
+    noteIdleTimeout(ms) {
+      if (ms >= shortestIdleMs) return;
+      shortestIdleMs = ms;
+      sweeping.rearm();
+    },
     stop() {
       for (const stop of stops) stop();
     },
   };
 
-  function repeat(everyMs: number, work: () => Promise<void>): () => void {
-    let cancel = clock.after(everyMs, tick);
+  function repeat(everyMs: () => number, work: () => Promise<void>): { stop(): void; rearm(): void } {
+    let cancel = clock.after(everyMs(), tick);
     let stopped = false;
     function tick() {
-      background.run(() =>
-        work().finally(() => {
-          if (!stopped) cancel = clock.after(everyMs, tick);
-        }),
-      );
+      background.run(() => work().finally(rearm));
     }
-    return () => {
-      stopped = true;
+    function rearm() {
       cancel();
+      if (!stopped) cancel = clock.after(everyMs(), tick);
+    }
+    return {
+      rearm,
+      stop() {
+        stopped = true;
+        cancel();
+      },
     };
   }
 
   async function pushFailed(): Promise<void> {
+    sessions.sweep();
+    for (const local of backups.failed) if (sessions.find(local.live) !== local) backups.forget(local);
     if (!parts.ring.nodes.some((node) => node.reachable)) return;
     await forEachLimited(backups.failed, atOnce, (local) => backups.upTo(local, local.live.changes));
   }
@@ -76,15 +101,20 @@ export function startMaintenance(
     return live.stored !== undefined && used && clock.monotonicMs() - renewedMs > live.idleTimeoutMs / 2;
   }
 
-  /** Reading the record renews it, and tells whether it is still there and still ours. */
+  /** A look at the record tells whether it is still there and still ours; it then lives as long as the session here. */
   async function renew(local: LocalSession): Promise<void> {
     const { live } = local;
+    const usedMs = live.holders > 0 ? clock.monotonicMs() : local.lastUsedMs;
+    const leftMs = Math.max(1, live.idleTimeoutMs - (clock.monotonicMs() - usedMs));
     const known = live.stored?.revision.version ?? "";
-    const found = await load(live.identity, live.node, parts);
+    const found = await load(live.identity, live.node, parts, leftMs);
     if (found === "destroyed") end(local);
     else if (found === "absent" || found.revision.version < known) await putBack(local);
     else if (found.revision.version > known) giveUp(local);
-    else local.renewedMs = clock.monotonicMs();
+    else {
+      await parts.replicas.keepAlive(found, live.identity, leftMs);
+      local.renewedMs = usedMs;
+    }
   }
 
   /** Its node is gone or has lost it: the next one takes it, as the version that it is. */

@@ -1,5 +1,5 @@
 import type { SessionCookie } from "../cookie/session-cookie.js";
-import { MsmError } from "../errors.js";
+import { MsmError, type MsmErrorCode } from "../errors.js";
 import type { Parts } from "../parts.js";
 import type { AttributeTable } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
@@ -7,7 +7,14 @@ import type { Attributes, KeptAttributes, Session } from "../session/session.js"
 import { SessionView, viewAsObject } from "../session/session-view.js";
 import type { CommitResult, SessionExchange, SessionRequest } from "./exchange.js";
 import type { Keeper } from "./keeper.js";
-import { create } from "./load.js";
+import { create, type Heritage } from "./load.js";
+
+/** Failures that leave the session without what the handler put into it, so that no later commit may say it worked. */
+const losesChanges: ReadonlySet<MsmErrorCode> = new Set([
+  "MSM_ERR_CODEC",
+  "MSM_ERR_RECORD_TOO_LARGE",
+  "MSM_ERR_CONFLICT",
+]);
 
 const unneeded: CommitResult = { outcome: "unneeded" };
 
@@ -35,6 +42,8 @@ export class RequestExchange implements SessionExchange {
   #owed = 0;
   #commits: Promise<CommitResult> = Promise.resolve(unneeded);
   #failed = false;
+  /** Why a change of this request is lost for good: it could not be encoded, was too large, or gave way in a conflict. */
+  #lost: MsmError | undefined;
   #renewCookie = false;
   #cookieMaxAgeMs: number | undefined;
   #headersSent = false;
@@ -92,22 +101,28 @@ export class RequestExchange implements SessionExchange {
   }
 
   async #commitOnce(): Promise<CommitResult> {
+    if (this.#lost !== undefined) return { outcome: "failed", error: this.#lost };
+    // A regenerate() while this commit is under way is the next one's.
+    const view = this.#view;
+    const retired = this.#retired;
     try {
-      this.#owed = Math.max(this.#owed, this.#view.fold());
-      const outcome = await this.#keep();
-      await this.#endRetired();
+      this.#owed = Math.max(this.#owed, view.fold());
+      const outcome = await this.#keep(view.live, this.#owed);
+      this.#retired = this.#retired.filter((live) => !retired.includes(live));
+      for (const live of retired) await this.#endFormer(live);
+      this.#failed = false;
       return outcome === "unneeded" ? unneeded : { outcome };
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
       this.#failed = true;
-      this.#parts.events.emit("commitFailed", { session: this.#view.live.identity.name, error });
+      if (losesChanges.has(error.code)) this.#lost = error;
+      this.#parts.events.emit("commitFailed", { session: view.live.identity.name, error });
       return { outcome: "failed", error };
     }
   }
 
-  async #keep(): Promise<CommitResult["outcome"]> {
-    const { live } = this.#view;
-    if (this.#owed === 0 || live.isSaved(this.#owed)) return "unneeded";
+  async #keep(live: LiveSession, owed: number): Promise<CommitResult["outcome"]> {
+    if (owed === 0 || live.isSaved(owed)) return "unneeded";
     if (live.destroyed) return "discarded";
     if (this.#headersSent && live.stored === undefined && this.#start.cookie?.id !== live.identity.id) {
       throw new MsmError(
@@ -116,52 +131,58 @@ export class RequestExchange implements SessionExchange {
       );
     }
     this.#renewCookie = true;
-    return this.#keeper.keep(live, this.#owed);
+    return this.#keeper.keep(live, owed);
   }
 
-  async #endRetired(): Promise<void> {
-    const retired = this.#retired;
-    this.#retired = [];
-    for (const live of retired) await this.#keeper.destroy(live);
+  /** The client goes on under the new id. Nodes that do not take the end of the old one now get it when they do. */
+  async #endFormer(live: LiveSession): Promise<void> {
+    await this.#keeper.destroy(live).catch((error: unknown) => {
+      if (!(error instanceof MsmError) || error.code !== "MSM_ERR_STORAGE_UNAVAILABLE") throw error;
+    });
   }
 
   async #regenerate(keep: KeptAttributes): Promise<void> {
     if (this.#headersSent) {
       throw new MsmError("MSM_ERR_HEADERS_SENT", "regenerate() came after the response's headers were sent");
     }
-    const former = this.#view.live;
-    if (keep !== "none") this.#view.fold();
-    const next = create(
-      this.#parts,
+    const view = this.#view;
+    const former = view.live;
+    const heritage: Heritage | undefined =
       keep === "none"
         ? undefined
         : {
-            table: pick(former.table, keep),
+            table: pick(view.preview(), keep),
             idleTimeoutMs: former.idleTimeoutMs,
             createdAtMs: former.createdAtMs,
-          },
-    );
-    if (former.announced && !former.destroyed) this.#retired.push(former);
+          };
+    // What this request changed goes to the new session alone: others may hold the old one, and know its id.
+    view.revert();
+    const next = create(this.#parts, heritage);
+    if (former.announced && !former.destroyed) this.#retired = [...this.#retired, former];
     this.#view = this.#enter(next);
     this.#owed = next.changes;
+    this.#lost = undefined;
     this.#parts.events.emit("regenerated", { session: next.identity.name, from: former.identity.name });
   }
 
   async #destroy(): Promise<void> {
-    await this.#endRetired();
     const { live } = this.#view;
+    const retired = this.#retired;
+    this.#retired = [];
     this.#owed = 0;
+    this.#lost = undefined;
+    for (const former of retired) await this.#endFormer(former);
     await this.#keeper.destroy(live);
   }
 
   async #reload(): Promise<void> {
     const { live } = this.#view;
+    const reloaded = live.stored === undefined ? undefined : await this.#keeper.reload(live);
+    if (reloaded === undefined) throw new MsmError("MSM_ERR_SESSION_GONE", "the session is on no node");
     this.#view.revert();
-    const reloaded = await this.#keeper.reload(live);
-    if (reloaded === undefined)
-      throw new MsmError("MSM_ERR_SESSION_GONE", "the session is on no node any more");
     if (reloaded !== live) this.#view = this.#enter(reloaded);
     this.#owed = 0;
+    this.#lost = undefined;
   }
 
   #handle(): SessionHandle {

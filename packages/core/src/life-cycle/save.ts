@@ -25,6 +25,8 @@ export interface SaveContext {
   readonly route: string;
   /** Whether this process holds the whole session, and may write it again where the nodes have lost it. */
   readonly recreate: boolean;
+  /** For how long nobody has used the session: a save in the background does not prolong its life. Default 0. */
+  readonly idleForMs?: number;
 }
 
 /** A session that meets a newer version at each of so many tries is under attack, or its handlers are. */
@@ -46,7 +48,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
       context,
       parts,
     );
-    const ttlMs = timeToLiveMs(live, parts);
+    const ttlMs = timeToLiveMs(live, context, parts);
     const result = await parts.replicas
       .write({
         identity: live.identity,
@@ -99,7 +101,7 @@ export async function restore(
   const result = await parts.replicas.write({
     identity: live.identity,
     bytes,
-    ttlMs: timeToLiveMs(live, parts),
+    ttlMs: timeToLiveMs(live, context, parts),
     node: live.node,
     replaces: stored.revision,
     recreate: true,
@@ -148,10 +150,10 @@ export function mergeWith(
   }
 }
 
-/** How long the nodes shall keep the record: the idle timeout, or what is left of the absolute one. */
-function timeToLiveMs(live: LiveSession, { clock }: Parts): number {
+/** How long the nodes shall keep the record: what is left of the idle timeout, or of the absolute one. */
+function timeToLiveMs(live: LiveSession, { idleForMs = 0 }: SaveContext, { clock }: Parts): number {
   const leftMs = live.expiresAtMs === undefined ? Number.POSITIVE_INFINITY : live.expiresAtMs - clock.now();
-  return Math.max(1, Math.min(live.idleTimeoutMs, leftMs));
+  return Math.max(1, Math.min(live.idleTimeoutMs - idleForMs, leftMs));
 }
 
 interface Version {

@@ -1,17 +1,17 @@
 import { Background } from "../background.js";
 import type { SessionCookie } from "../cookie/session-cookie.js";
 import { MsmError } from "../errors.js";
-import type { FoundRecord } from "../failover/replicas.js";
+import type { FoundRecord, ReadResult } from "../failover/replicas.js";
 import type { ResolvedStickyOptions } from "../options.js";
 import type { Parts } from "../parts.js";
 import type { LiveSession } from "../session/live-session.js";
-import { identify } from "../session/session-id.js";
+import { identify, type SessionIdentity } from "../session/session-id.js";
 import { Backups } from "./backups.js";
 import { bury } from "./bury.js";
 import type { Keeper } from "./keeper.js";
 import { create, load, revive } from "./load.js";
 import { type LocalSession, LocalSessions } from "./local-sessions.js";
-import { startMaintenance } from "./maintenance.js";
+import { type Maintenance, startMaintenance } from "./maintenance.js";
 import type { Mode } from "./mode.js";
 import { RequestExchange } from "./request-exchange.js";
 import { mergeWith } from "./save.js";
@@ -22,8 +22,8 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   const backups = new Backups(options.route, parts);
   const background = new Background();
   const takeOver = takeOverOnce(options.route, sessions, backups, parts);
-  const keeper = stickyKeeper(options, sessions, backups, background, parts);
   const maintenance = startMaintenance(sessions, backups, background, parts);
+  const keeper = stickyKeeper(options, { sessions, backups, background, maintenance }, parts);
 
   return {
     async open(request) {
@@ -43,8 +43,7 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   /** No I/O at all where the balancer sent the request to the owner. */
   function mine(cookie: SessionCookie): LocalSession | undefined {
     if (cookie.route !== options.route) return undefined;
-    const local = sessions.use(cookie.id);
-    return local?.live.destroyed === true ? undefined : local;
+    return sessions.use(cookie.id);
   }
 }
 
@@ -69,7 +68,7 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
   async function run(cookie: SessionCookie): Promise<LocalSession | undefined> {
     const identity = identify(cookie.id);
     const held = sessions.use(identity.id);
-    const found = await load(identity, cookie.node, parts).catch((error: unknown) => {
+    const found = await findNewest(identity, cookie).catch((error: unknown) => {
       if (held === undefined) throw error;
       return "absent" as const; // what is in memory serves on while the nodes do not answer
     });
@@ -79,7 +78,6 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
       return undefined;
     }
     if (found === "absent") return held;
-    checkIsNewest(found, cookie);
 
     const local = held ?? sessions.add(revive(identity, found, parts));
     if (held !== undefined) catchUp(held, found);
@@ -88,14 +86,17 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
   }
 
   /**
-   * The only backup was on a node that just went down, so what another node has may be older, until the owner, which
-   * the cookie names, has moved it there.
+   * A sticky session has one backup, on the node that the cookie names. What another node has may be older, until the
+   * owner, which the cookie names as well, has moved the backup there.
    */
-  function checkIsNewest(found: FoundRecord, cookie: SessionCookie): void {
-    if (found.node.id === cookie.node || cookie.route === undefined || found.record.route === cookie.route)
-      return;
-    const hinted = parts.ring.node(cookie.node)?.health;
-    if (hinted === undefined || (hinted.downMs ?? 0) > ownerMovesWithinMs) return;
+  async function findNewest(identity: SessionIdentity, cookie: SessionCookie): Promise<ReadResult> {
+    const found = await load(identity, cookie.node, parts);
+    const hinted = parts.ring.node(cookie.node);
+    if (typeof found === "string" || hinted === undefined || found.node === hinted) return found;
+
+    if (await hinted.check()) return load(identity, cookie.node, parts); // it only missed one question
+    const isMoved = cookie.route === undefined || found.record.route === cookie.route;
+    if (isMoved || (hinted.health.downMs ?? 0) > ownerMovesWithinMs) return found;
     throw new MsmError(
       "MSM_ERR_STORAGE_UNAVAILABLE",
       `node ${cookie.node} does not answer, and ${cookie.route} has not moved the session's backup from it yet`,
@@ -128,32 +129,41 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
   }
 }
 
+interface StickyParts {
+  readonly sessions: LocalSessions;
+  readonly backups: Backups;
+  readonly background: Background;
+  readonly maintenance: Maintenance;
+}
+
 function stickyKeeper(
   options: ResolvedStickyOptions,
-  sessions: LocalSessions,
-  backups: Backups,
-  background: Background,
+  { sessions, backups, background, maintenance }: StickyParts,
   parts: Parts,
 ): Keeper {
   const { clock, events, ring } = parts;
-  const localOf = (live: LiveSession) => sessions.peek(live.identity.id);
 
   return {
     route: options.route,
 
     enter(live) {
       live.holders++;
+      maintenance.noteIdleTimeout(live.idleTimeoutMs);
+      // It may have been pushed out of memory between being found and being entered.
+      if (live.stored !== undefined && !live.destroyed && sessions.find(live) === undefined)
+        sessions.add(live);
     },
 
     leave(live) {
       live.holders--;
       if (live.holders === 0) live.settle();
-      const local = localOf(live);
+      const local = sessions.find(live);
       if (local !== undefined) local.lastUsedMs = clock.monotonicMs();
     },
 
     async keep(live, change) {
-      const local = localOf(live) ?? sessions.add(live);
+      const local = sessions.find(live) ?? sessions.add(live);
+      maintenance.noteIdleTimeout(live.idleTimeoutMs);
       if (options.backup === "async" && !isLagging(local)) {
         background.run(() => backups.upTo(local, change).catch((error: unknown) => tellFailed(live, error)));
         return "stored";
@@ -162,7 +172,7 @@ function stickyKeeper(
     },
 
     async destroy(live) {
-      const local = localOf(live);
+      const local = sessions.find(live);
       sessions.remove(live.identity.id);
       if (local !== undefined) backups.forget(local);
       await bury(live, parts);

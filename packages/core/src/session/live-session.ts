@@ -208,6 +208,7 @@ export class LiveSession {
    */
   fold(names: Iterable<string>): number {
     let folded: Map<string, Uint8Array> | undefined;
+    const changed: string[] = [];
     let newest = 0;
     for (const name of names) {
       if (this.#values.has(name) && !this.#clean.has(name)) {
@@ -218,7 +219,7 @@ export class LiveSession {
           folded ??= new Map(this.#table);
           if (bytes === undefined) folded.delete(name);
           else folded.set(name, bytes);
-          this.#changedBy.set(name, this.#changes + 1);
+          changed.push(name);
         }
         if (bytes === undefined) this.#values.delete(name);
       }
@@ -228,7 +229,8 @@ export class LiveSession {
     this.#checkSize(folded);
     this.#table = folded;
     this.#changes++;
-    return newest;
+    for (const name of changed) this.#changedBy.set(name, this.#changes);
+    return this.#changes;
   }
 
   /**
@@ -256,6 +258,11 @@ export class LiveSession {
     this.#contested.set(name, base);
     this.#values.set(name, object);
     this.#clean.delete(name);
+  }
+
+  /** The bytes of an attribute as it is now, folded or not. @throws MsmError MSM_ERR_CODEC */
+  encoded(name: string): Uint8Array | undefined {
+    return this.#values.has(name) ? this.#codec.encode(this.#values.get(name)) : this.#table.get(name);
   }
 
   /**

@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { MsmError } from "../errors.js";
-import { checkAttributeName } from "./attribute-table.js";
+import { type AttributeTable, checkAttributeName } from "./attribute-table.js";
 import type { LiveSession } from "./live-session.js";
 import type { Attributes } from "./session.js";
 
@@ -36,6 +36,20 @@ export class SessionView {
   revert(): void {
     this.live.revert(this.#marked.keys());
     this.#marked.clear();
+  }
+
+  /**
+   * The table as it would be with what this request changed; the session stays as it is.
+   * @throws MsmError MSM_ERR_CODEC
+   */
+  preview(): AttributeTable {
+    const table = new Map(this.live.table);
+    for (const name of this.#marked.keys()) {
+      const bytes = this.live.encoded(name);
+      if (bytes === undefined) table.delete(name);
+      else table.set(name, bytes);
+    }
+    return table;
   }
 
   /**

@@ -1,0 +1,135 @@
+import type { Clock } from "../clock.js";
+import type { EventEmitter, Unsubscribe } from "../events.js";
+import type { Ring } from "./ring.js";
+import type { RingNode } from "./ring-node.js";
+
+interface Missed {
+  readonly bytes: Uint8Array;
+  /** When the record would have expired on the node; monotonic milliseconds. */
+  readonly expiresMs: number;
+  readonly isTombstone: boolean;
+}
+
+const mostRecordsPerNode = 10_000;
+const mostBytesPerNode = 32 * 1024 * 1024;
+const deliveredAtOnce = 16;
+const retryAfterMs = 1000;
+
+/**
+ * Records that a node should have and did not take: the tombstone of a session that it may still hold, a copy, the newest
+ * version of a session that went on elsewhere while a cookie still leads to it. They are delivered as soon as the node
+ * takes them, the newest of each session only, and with the rest of their life. At most 10,000 and 32 MiB a node; the
+ * oldest go first.
+ */
+export class MissedRecords {
+  readonly #perNode = new Map<string, NodeBacklog>();
+  readonly #clock: Clock;
+  /** What calls off the next try, for each node that has one coming. */
+  readonly #retries = new Map<string, () => void>();
+  readonly #unsubscribe: Unsubscribe;
+
+  constructor(ring: Ring, events: EventEmitter, clock: Clock) {
+    this.#clock = clock;
+    this.#unsubscribe = events.on("nodeUp", ({ node: id }) => {
+      const node = ring.node(id);
+      if (node !== undefined) void this.#deliver(node);
+    });
+  }
+
+  /** Keeps a record for a node, and tries at once where the node can be reached. */
+  keep(node: RingNode, key: string, bytes: Uint8Array, ttlMs: number, isTombstone = false): void {
+    const backlog = this.#perNode.get(node.id) ?? new NodeBacklog();
+    this.#perNode.set(node.id, backlog);
+    backlog.put(key, { bytes, isTombstone, expiresMs: this.#clock.monotonicMs() + ttlMs });
+    if (!this.#retries.has(node.id)) void this.#deliver(node);
+  }
+
+  /** True where a node has not yet taken the end of this session. */
+  hasTombstone(key: string): boolean {
+    for (const backlog of this.#perNode.values()) if (backlog.get(key)?.isTombstone === true) return true;
+    return false;
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    this.#perNode.clear();
+    for (const callOff of this.#retries.values()) callOff();
+    this.#retries.clear();
+  }
+
+  async #deliver(node: RingNode): Promise<void> {
+    const backlog = this.#perNode.get(node.id);
+    while (backlog !== undefined && backlog.size > 0 && node.reachable) {
+      const batch = backlog.first(deliveredAtOnce);
+      const delivered = await Promise.all(batch.map(([key, missed]) => this.#deliverOne(node, key, missed)));
+      batch.forEach(([key, missed], i) => {
+        if (delivered[i]) backlog.remove(key, missed);
+      });
+      if (!delivered.includes(true)) return this.#retryLater(node);
+    }
+  }
+
+  /** A node that merely missed one operation is never going to come up; one that is down is left to `nodeUp`. */
+  #retryLater(node: RingNode): void {
+    if (this.#retries.has(node.id) || !this.#perNode.has(node.id)) return;
+    const callOff = this.#clock.after(retryAfterMs, () => {
+      this.#retries.delete(node.id);
+      void this.#deliver(node);
+    });
+    this.#retries.set(node.id, callOff);
+  }
+
+  async #deliverOne(node: RingNode, key: string, { bytes, expiresMs }: Missed): Promise<boolean> {
+    const ttlMs = expiresMs - this.#clock.monotonicMs();
+    if (ttlMs <= 0) return true; // nothing older can be left there either
+    try {
+      await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs));
+      return true;
+    } catch {
+      return false; // stays
+    }
+  }
+}
+
+/** What one node has missed, by storage key, oldest first. */
+class NodeBacklog {
+  readonly #missed = new Map<string, Missed>();
+  #bytes = 0;
+
+  get size(): number {
+    return this.#missed.size;
+  }
+
+  get(key: string): Missed | undefined {
+    return this.#missed.get(key);
+  }
+
+  first(count: number): [string, Missed][] {
+    const first: [string, Missed][] = [];
+    for (const entry of this.#missed) {
+      if (first.length === count) break;
+      first.push(entry);
+    }
+    return first;
+  }
+
+  put(key: string, missed: Missed): void {
+    this.#drop(key);
+    this.#missed.set(key, missed);
+    this.#bytes += missed.bytes.length;
+    for (const oldest of this.#missed.keys()) {
+      if (this.#missed.size <= mostRecordsPerNode && this.#bytes <= mostBytesPerNode) return;
+      this.#drop(oldest);
+    }
+  }
+
+  /** Removes a record, unless a newer one has taken its place. */
+  remove(key: string, missed: Missed): void {
+    if (this.#missed.get(key) === missed) this.#drop(key);
+  }
+
+  #drop(key: string): void {
+    this.#bytes -= this.#missed.get(key)?.bytes.length ?? 0;
+    this.#missed.delete(key);
+  }
+}
