@@ -140,8 +140,9 @@ function manage(mode: Mode, parts: Parts): SessionManager {
     await ring.close();
   }
 
+  /** What is unsaved is saved at once: an open stream may last longer than there is time. */
   async function drain(): Promise<void> {
-    await exchanges.ended();
+    await Promise.all([exchanges.ended(), mode.drain()]);
     await mode.drain();
   }
 }

@@ -45,7 +45,10 @@ describe("the options", () => {
     [{ mode: "sticky" }, /route must be/],
     [{ mode: "sticky", route: "app.1" }, /route must be .*, got "app.1"/],
     [{ route: "app1" }, /no option route \(non-sticky\)/],
-    [{ idleTimeoutMs: 0 }, /idleTimeoutMs must be a number of milliseconds above 0, got 0/],
+    [
+      { idleTimeoutMs: 0 },
+      /idleTimeoutMs must be a number of milliseconds above 0, ten years at most, got 0/,
+    ],
     [{ idleTimeoutMs: "1h" }, /idleTimeoutMs .* got "1h"/],
     [{ absoluteTimeoutMs: -1 }, /absoluteTimeoutMs/],
     [{ keyPrefix: "a:b" }, /keyPrefix .* got "a:b"/],

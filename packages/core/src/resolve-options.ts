@@ -3,6 +3,7 @@ import { systemClock } from "./clock.js";
 import type { Codec } from "./codec/codec.js";
 import { jsonCodec } from "./codec/json.js";
 import { MsmError } from "./errors.js";
+import { milliseconds } from "./milliseconds.js";
 import type {
   CookieOptions,
   ResolvedCookieOptions,
@@ -61,8 +62,10 @@ export function resolveOptions(options: SessionManagerOptions): ResolvedOptions 
       "1 to 16 of A-Z a-z 0-9 _ -",
     ),
     cookie: resolveCookie(options.cookie ?? {}),
-    idleTimeoutMs: positive("idleTimeoutMs", options.idleTimeoutMs ?? 30 * minute),
-    absoluteTimeoutMs: optional(options.absoluteTimeoutMs, (value) => positive("absoluteTimeoutMs", value)),
+    idleTimeoutMs: milliseconds("idleTimeoutMs", options.idleTimeoutMs ?? 30 * minute),
+    absoluteTimeoutMs: optional(options.absoluteTimeoutMs, (value) =>
+      milliseconds("absoluteTimeoutMs", value),
+    ),
     codec: resolveCodec(options.codec ?? "json"),
     onConflict:
       typeof options.onConflict === "function"
@@ -72,9 +75,9 @@ export function resolveOptions(options: SessionManagerOptions): ResolvedOptions 
       "reject",
       "without-session",
     ]),
-    operationTimeoutMs: positive("operationTimeoutMs", options.operationTimeoutMs ?? 250),
+    operationTimeoutMs: milliseconds("operationTimeoutMs", options.operationTimeoutMs ?? 250),
     maxRecordBytes: atLeast("maxRecordBytes", options.maxRecordBytes ?? 512 * 1024, 1024),
-    closeTimeoutMs: positive("closeTimeoutMs", options.closeTimeoutMs ?? 5000),
+    closeTimeoutMs: milliseconds("closeTimeoutMs", options.closeTimeoutMs ?? 5000),
     clock: options.clock ?? systemClock,
   });
 }
@@ -89,8 +92,8 @@ function resolveSticky(options: SessionManagerOptions & { mode: "sticky" }): Res
       "1 to 32 of A-Z a-z 0-9 _ -, the name by which the balancer knows this process",
     ),
     backup: oneOf("backup", options.backup ?? "sync", ["sync", "async"]),
-    backupTimeoutMs: positive("backupTimeoutMs", options.backupTimeoutMs ?? 1000),
-    maxBackupLagMs: positive("maxBackupLagMs", options.maxBackupLagMs ?? 250),
+    backupTimeoutMs: milliseconds("backupTimeoutMs", options.backupTimeoutMs ?? 1000),
+    maxBackupLagMs: milliseconds("maxBackupLagMs", options.maxBackupLagMs ?? 250),
     maxLocalSessions: atLeast("maxLocalSessions", options.maxLocalSessions ?? 100_000, 1),
   });
 }
@@ -125,7 +128,7 @@ function resolveCookie(options: CookieOptions): ResolvedCookieOptions {
     httpOnly: bool("cookie.httpOnly", options.httpOnly ?? true),
     secure: resolveSecure(options.secure ?? "auto"),
     sameSite: oneOf("cookie.sameSite", options.sameSite ?? "lax", ["strict", "lax", "none", false]),
-    maxAgeMs: optional(options.maxAgeMs, (value) => positive("cookie.maxAgeMs", value)),
+    maxAgeMs: optional(options.maxAgeMs, (value) => milliseconds("cookie.maxAgeMs", value)),
     partitioned: bool("cookie.partitioned", options.partitioned ?? false),
     priority: optional(options.priority, (value) =>
       oneOf("cookie.priority", value, ["low", "medium", "high"]),
@@ -202,16 +205,6 @@ function bool(name: string, value: unknown, wanted = "true or false"): boolean {
 function matching(name: string, value: unknown, pattern: RegExp, wanted: string): string {
   if (typeof value !== "string" || !pattern.test(value)) throw wrong(name, wanted, value);
   return value;
-}
-
-/** The longest time that a record can tell of, and longer than any session should last: about 8,900 years. */
-const mostMs = 2 ** 48 - 1;
-
-function positive(name: string, value: unknown): number {
-  if (typeof value !== "number" || !(value > 0) || value > mostMs) {
-    throw wrong(name, "a number of milliseconds above 0", value);
-  }
-  return Math.ceil(value);
 }
 
 function atLeast(name: string, value: unknown, least: number): number {

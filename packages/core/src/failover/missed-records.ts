@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.js";
 import type { EventEmitter, Unsubscribe } from "../events.js";
+import { isTombstone, versionOf } from "../storage/record-prefix.js";
 import type { Ring } from "./ring.js";
 import type { RingNode } from "./ring-node.js";
 
@@ -7,7 +8,6 @@ interface Missed {
   readonly bytes: Uint8Array;
   /** When the record would have expired on the node; monotonic milliseconds. */
   readonly expiresMs: number;
-  readonly isTombstone: boolean;
 }
 
 const mostRecordsPerNode = 10_000;
@@ -23,6 +23,7 @@ const retryAfterMs = 1000;
  */
 export class MissedRecords {
   readonly #perNode = new Map<string, NodeBacklog>();
+  readonly #delivering = new Set<RingNode>();
   readonly #clock: Clock;
   /** What calls off the next try, for each node that has one coming. */
   readonly #retries = new Map<string, () => void>();
@@ -37,16 +38,19 @@ export class MissedRecords {
   }
 
   /** Keeps a record for a node, and tries at once where the node can be reached. */
-  keep(node: RingNode, key: string, bytes: Uint8Array, ttlMs: number, isTombstone = false): void {
+  keep(node: RingNode, key: string, bytes: Uint8Array, ttlMs: number): void {
     const backlog = this.#perNode.get(node.id) ?? new NodeBacklog();
     this.#perNode.set(node.id, backlog);
-    backlog.put(key, { bytes, isTombstone, expiresMs: this.#clock.monotonicMs() + ttlMs });
+    backlog.put(key, { bytes, expiresMs: this.#clock.monotonicMs() + ttlMs });
     if (!this.#retries.has(node.id)) void this.#deliver(node);
   }
 
   /** True where a node has not yet taken the end of this session. */
   hasTombstone(key: string): boolean {
-    for (const backlog of this.#perNode.values()) if (backlog.get(key)?.isTombstone === true) return true;
+    for (const backlog of this.#perNode.values()) {
+      const missed = backlog.get(key);
+      if (missed !== undefined && isTombstone(missed.bytes)) return true;
+    }
     return false;
   }
 
@@ -58,6 +62,15 @@ export class MissedRecords {
   }
 
   async #deliver(node: RingNode): Promise<void> {
+    if (this.#delivering.has(node)) return;
+    this.#delivering.add(node);
+    const isStuck = await this.#deliverAll(node);
+    this.#delivering.delete(node);
+    if (isStuck) this.#retryLater(node);
+  }
+
+  /** @returns whether the node did not take what it was offered */
+  async #deliverAll(node: RingNode): Promise<boolean> {
     const backlog = this.#perNode.get(node.id);
     while (backlog !== undefined && backlog.size > 0 && node.reachable) {
       const batch = backlog.first(deliveredAtOnce);
@@ -65,8 +78,9 @@ export class MissedRecords {
       batch.forEach(([key, missed], i) => {
         if (delivered[i]) backlog.remove(key, missed);
       });
-      if (!delivered.includes(true)) return this.#retryLater(node);
+      if (!delivered.includes(true)) return true;
     }
+    return false;
   }
 
   /** A node that merely missed one operation is never going to come up; one that is down is left to `nodeUp`. */
@@ -113,7 +127,10 @@ class NodeBacklog {
     return first;
   }
 
+  /** Keeps the newest of each session; a tombstone is the newest there can be. */
   put(key: string, missed: Missed): void {
+    const known = this.#missed.get(key);
+    if (known !== undefined && versionOf(known.bytes) > versionOf(missed.bytes)) return;
     this.#drop(key);
     this.#missed.set(key, missed);
     this.#bytes += missed.bytes.length;

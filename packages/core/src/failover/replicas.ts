@@ -54,7 +54,13 @@ type Answer =
   | ({ readonly kind: "found" } & FoundRecord)
   | { readonly kind: "absent"; readonly node: RingNode }
   | { readonly kind: "spoilt"; readonly node: RingNode }
-  | { readonly kind: "unknown"; readonly node: RingNode; readonly error: MsmError };
+  | {
+      readonly kind: "unknown";
+      readonly node: RingNode;
+      readonly error: MsmError;
+      /** The node has a record of a later release: certainly newer than whatever another has. */
+      readonly isNewerFormat?: true;
+    };
 
 export interface ReplicasParts {
   readonly ring: Ring;
@@ -106,7 +112,7 @@ export class Replicas {
       this.#checkAbsent(answers);
       return "absent";
     }
-    if (isSuspect) this.#checkCompared(answers);
+    this.#checkCompared(answers, isSuspect);
     return this.#settle(identity, hint, newest, answers, leftMs);
   }
 
@@ -142,8 +148,9 @@ export class Replicas {
       if (node === homeNode) continue;
       try {
         const written = await node.run((storage) => storage.putIfNewer(this.#key(identity), bytes, ttlMs));
+        if (!written) return await this.#compareCopy(identity, bytes, node, homeNode);
         if (node !== rightful) this.#keepFor(rightful, { identity, bytes, ttlMs });
-        return written ? { kind: "copied" } : await this.#compareCopy(identity, bytes, node, homeNode);
+        return { kind: "copied" };
       } catch {
         // The node's watch has noted it. A copy is as good on the next one.
       }
@@ -187,7 +194,7 @@ export class Replicas {
     const buried = await Promise.all(
       this.#parts.ring.nodes.map(async (node) => {
         if (await this.#buryOn(node, key, bytes, ttlMs)) return true;
-        this.#missed.keep(node, key, bytes, ttlMs, true);
+        this.#missed.keep(node, key, bytes, ttlMs);
         return false;
       }),
     );
@@ -346,7 +353,9 @@ export class Replicas {
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_RECORD_SPOILT");
       this.#parts.events.emit("spoilt", { session: identity.name, node: node.id, error });
-      return isNewerFormat(bytes) ? { kind: "unknown", node, error } : { kind: "spoilt", node };
+      return isNewerFormat(bytes)
+        ? { kind: "unknown", node, error, isNewerFormat: true }
+        : { kind: "spoilt", node };
     }
   }
 
@@ -411,12 +420,12 @@ export class Replicas {
   }
 
   /** A suspect node's record counts for nothing while a node that may have a newer one is asked in vain. */
-  #checkCompared(answers: readonly Answer[]): void {
-    const silent = answers.find((answer) => answer.kind === "unknown");
-    if (silent === undefined) return;
+  #checkCompared(answers: readonly Answer[], isSuspect: boolean): void {
+    const silent = answers.find((answer) => answer.kind === "unknown" && (isSuspect || answer.isNewerFormat));
+    if (silent?.kind !== "unknown") return;
     throw new MsmError(
       "MSM_ERR_STORAGE_UNAVAILABLE",
-      `node ${silent.node.id} may have a newer version of the session and does not answer`,
+      `node ${silent.node.id} may have a newer version of the session, which cannot be read now`,
       { cause: silent.error },
     );
   }

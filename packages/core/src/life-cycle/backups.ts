@@ -56,6 +56,11 @@ export class Backups {
     return "stored";
   }
 
+  /** Does again what failed: saves what is unsaved, or else what was to be saved though nothing had changed. */
+  retry(local: LocalSession): Promise<Saved["kind"]> {
+    return local.live.unsaved ? this.upTo(local, local.live.changes) : this.again(local);
+  }
+
   /** Saves once more after whatever is under way, though nothing need have changed. @throws MsmError as `save()` */
   async again(local: LocalSession): Promise<Saved["kind"]> {
     for (let run = this.#runs.get(local); run !== undefined; run = this.#runs.get(local)) {

@@ -32,6 +32,8 @@ export function conflictResolver(identity: SessionIdentity, parts: Parts): Resol
   return ({ name, base, mine, theirs }) => {
     try {
       const kept = onConflict({ name, base: decode(base), mine: decode(mine), theirs: decode(theirs) });
+      if (kept instanceof Promise)
+        throw new TypeError("onConflict must give the value to keep, not a promise of it");
       tell(name, "resolved");
       return codec.encode(kept);
     } catch (error) {

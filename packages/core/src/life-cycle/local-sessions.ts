@@ -13,6 +13,9 @@ export interface LocalSession {
   unsavedSinceMs: number | undefined;
 }
 
+/** How many of the least recently used are looked at to make room for one. */
+const mostLooks = 100;
+
 /** The sessions of this process, least recently used first. */
 export class LocalSessions {
   readonly #parts: Parts;
@@ -28,7 +31,7 @@ export class LocalSessions {
     return this.#sessions.size;
   }
 
-  /** The session of that id, now the most recently used; undefined where there is none it expired, or it was destroyed. */
+  /** The session of that id, now the most recently used; undefined where there is none, or it expired, or ended. */
   use(id: string): LocalSession | undefined {
     const local = this.#sessions.get(id);
     if (local === undefined) return undefined;
@@ -45,10 +48,17 @@ export class LocalSessions {
     return local?.live === live ? local : undefined;
   }
 
+  /**
+   * Holds a session that a request has and that is not held here: it was pushed out of memory meanwhile. Where the
+   * session was found anew since then, that one stays, and the two merge when this one is saved.
+   */
+  adopt(live: LiveSession): LocalSession {
+    return this.#sessions.has(live.identity.id) ? this.#local(live) : this.add(live);
+  }
+
   /** Puts a session in, and those out that are one too many: the least recently used that are safe and unused. */
   add(live: LiveSession): LocalSession {
-    const nowMs = this.#parts.clock.monotonicMs();
-    const local = { live, lastUsedMs: nowMs, renewedMs: nowMs, unsavedSinceMs: undefined };
+    const local = this.#local(live);
     this.#sessions.set(live.identity.id, local);
     if (this.#sessions.size > this.#most) this.#evict();
     return local;
@@ -71,9 +81,16 @@ export class LocalSessions {
     return local.live.holders === 0 && idleMs >= local.live.idleTimeoutMs;
   }
 
+  #local(live: LiveSession): LocalSession {
+    const nowMs = this.#parts.clock.monotonicMs();
+    return { live, lastUsedMs: nowMs, renewedMs: nowMs, unsavedSinceMs: undefined };
+  }
+
   #evict(): void {
+    let looks = 0;
     for (const [id, { live }] of this.#sessions) {
-      if (this.#sessions.size <= this.#most) return;
+      // While the nodes are away nothing can leave, and looking at all each time would not help.
+      if (this.#sessions.size <= this.#most || ++looks > mostLooks) return;
       if (live.holders === 0 && !live.unsaved && live.stored !== undefined) this.#sessions.delete(id);
     }
   }

@@ -88,7 +88,7 @@ export function startMaintenance(
     sessions.sweep();
     for (const local of backups.failed) if (sessions.find(local.live) !== local) backups.forget(local);
     if (!parts.ring.nodes.some((node) => node.reachable)) return;
-    await forEachLimited(backups.failed, atOnce, (local) => backups.upTo(local, local.live.changes));
+    await forEachLimited(backups.failed, atOnce, (local) => backups.retry(local));
   }
 
   function backedUpOn(node: string): LocalSession[] {

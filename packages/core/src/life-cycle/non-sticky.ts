@@ -58,6 +58,7 @@ function nonStickyKeeper(copies: CopyRenewals, parts: Parts): Keeper {
     destroy: (live) => bury(live, parts),
 
     async reload(live) {
+      if (live.stored === undefined) return undefined;
       const found = await load(live.identity, live.node, parts);
       return typeof found === "string" ? undefined : revive(live.identity, found, parts);
     },

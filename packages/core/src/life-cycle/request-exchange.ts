@@ -1,5 +1,6 @@
 import type { SessionCookie } from "../cookie/session-cookie.js";
-import { MsmError, type MsmErrorCode } from "../errors.js";
+import { MsmError } from "../errors.js";
+import { milliseconds } from "../milliseconds.js";
 import type { Parts } from "../parts.js";
 import type { AttributeTable } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
@@ -8,13 +9,6 @@ import { SessionView, viewAsObject } from "../session/session-view.js";
 import type { CommitResult, SessionExchange, SessionRequest } from "./exchange.js";
 import type { Keeper } from "./keeper.js";
 import { create, type Heritage } from "./load.js";
-
-/** Failures that leave the session without what the handler put into it, so that no later commit may say it worked. */
-const losesChanges: ReadonlySet<MsmErrorCode> = new Set([
-  "MSM_ERR_CODEC",
-  "MSM_ERR_RECORD_TOO_LARGE",
-  "MSM_ERR_CONFLICT",
-]);
 
 const unneeded: CommitResult = { outcome: "unneeded" };
 
@@ -42,7 +36,7 @@ export class RequestExchange implements SessionExchange {
   #owed = 0;
   #commits: Promise<CommitResult> = Promise.resolve(unneeded);
   #failed = false;
-  /** Why a change of this request is lost for good: it could not be encoded, was too large, or gave way in a conflict. */
+  /** That a change of this request gave way in a conflict: no later commit may say that it worked. */
   #lost: MsmError | undefined;
   #renewCookie = false;
   #cookieMaxAgeMs: number | undefined;
@@ -115,7 +109,7 @@ export class RequestExchange implements SessionExchange {
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
       this.#failed = true;
-      if (losesChanges.has(error.code)) this.#lost = error;
+      if (error.code === "MSM_ERR_CONFLICT") this.#lost = error;
       this.#parts.events.emit("commitFailed", { session: view.live.identity.name, error });
       return { outcome: "failed", error };
     }
@@ -177,7 +171,7 @@ export class RequestExchange implements SessionExchange {
 
   async #reload(): Promise<void> {
     const { live } = this.#view;
-    const reloaded = live.stored === undefined ? undefined : await this.#keeper.reload(live);
+    const reloaded = await this.#keeper.reload(live);
     if (reloaded === undefined) throw new MsmError("MSM_ERR_SESSION_GONE", "the session is on no node");
     this.#view.revert();
     if (reloaded !== live) this.#view = this.#enter(reloaded);
@@ -253,7 +247,7 @@ class RequestSession implements Session {
   }
 
   set idleTimeoutMs(ms: number) {
-    this.#handle.setIdleTimeoutMs(positive("session.idleTimeoutMs", ms));
+    this.#handle.setIdleTimeoutMs(milliseconds("session.idleTimeoutMs", ms));
   }
 
   get cookieMaxAgeMs(): number | undefined {
@@ -261,7 +255,7 @@ class RequestSession implements Session {
   }
 
   set cookieMaxAgeMs(ms: number) {
-    this.#handle.setCookieMaxAgeMs(positive("session.cookieMaxAgeMs", ms));
+    this.#handle.setCookieMaxAgeMs(milliseconds("session.cookieMaxAgeMs", ms));
   }
 
   get attributes(): Attributes {
@@ -296,11 +290,6 @@ class RequestSession implements Session {
   get #live(): LiveSession {
     return this.#handle.view().live;
   }
-}
-
-function positive(name: string, ms: number): number {
-  if (Number.isFinite(ms) && ms > 0) return Math.ceil(ms);
-  throw new MsmError("MSM_ERR_OPTION", `${name} must be milliseconds above 0, got ${String(ms)}`);
 }
 
 function pick(table: AttributeTable, keep: KeptAttributes): AttributeTable {

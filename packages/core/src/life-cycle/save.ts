@@ -59,7 +59,8 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
         recreate: context.recreate,
       })
       .catch((error: unknown) => {
-        live.noteUncertain(writeId, state.table);
+        const refused = error instanceof MsmError && error.code === "MSM_ERR_STORAGE_REFUSED";
+        if (!refused) live.noteUncertain(writeId, state.table);
         throw error;
       });
 

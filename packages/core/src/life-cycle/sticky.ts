@@ -21,14 +21,15 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   const sessions = new LocalSessions(options.maxLocalSessions, parts);
   const backups = new Backups(options.route, parts);
   const background = new Background();
+  const dying = new Set<string>();
   const takeOver = takeOverOnce(options.route, sessions, backups, parts);
   const maintenance = startMaintenance(sessions, backups, background, parts);
-  const keeper = stickyKeeper(options, { sessions, backups, background, maintenance }, parts);
+  const keeper = stickyKeeper(options, { sessions, dying, backups, background, maintenance }, parts);
 
   return {
     async open(request) {
       const cookie = parts.cookies.read(request.cookieHeader);
-      const local = cookie && (mine(cookie) ?? (await takeOver(cookie)));
+      const local = cookie && !dying.has(cookie.id) ? (mine(cookie) ?? (await takeOver(cookie))) : undefined;
       const live = local?.live ?? create(parts);
       return new RequestExchange({ request, cookie, live, isNew: local === undefined }, keeper, parts);
     },
@@ -131,6 +132,8 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
 
 interface StickyParts {
   readonly sessions: LocalSessions;
+  /** Ids of sessions whose tombstones are on their way: a node may still give the session, and nobody may have it. */
+  readonly dying: Set<string>;
   readonly backups: Backups;
   readonly background: Background;
   readonly maintenance: Maintenance;
@@ -138,7 +141,7 @@ interface StickyParts {
 
 function stickyKeeper(
   options: ResolvedStickyOptions,
-  { sessions, backups, background, maintenance }: StickyParts,
+  { sessions, dying, backups, background, maintenance }: StickyParts,
   parts: Parts,
 ): Keeper {
   const { clock, events, ring } = parts;
@@ -162,7 +165,7 @@ function stickyKeeper(
     },
 
     async keep(live, change) {
-      const local = sessions.find(live) ?? sessions.add(live);
+      const local = sessions.find(live) ?? sessions.adopt(live);
       maintenance.noteIdleTimeout(live.idleTimeoutMs);
       if (options.backup === "async" && !isLagging(local)) {
         background.run(() => backups.upTo(local, change).catch((error: unknown) => tellFailed(live, error)));
@@ -172,14 +175,16 @@ function stickyKeeper(
     },
 
     async destroy(live) {
+      const { id } = live.identity;
       const local = sessions.find(live);
-      sessions.remove(live.identity.id);
+      sessions.remove(id);
       if (local !== undefined) backups.forget(local);
-      await bury(live, parts);
+      dying.add(id);
+      await bury(live, parts).finally(() => dying.delete(id));
     },
 
     async reload(live) {
-      return live.destroyed ? undefined : live;
+      return live.destroyed || sessions.find(live) === undefined ? undefined : live;
     },
   };
 

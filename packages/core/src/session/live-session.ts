@@ -20,6 +20,9 @@ export interface StoredState {
   readonly idleTimeoutMs: number;
 }
 
+/** Writes of unknown outcome that are remembered; older ones have long been overtaken. */
+const mostUncertain = 16;
+
 /** What a live session begins with. */
 export interface LiveSessionStart {
   readonly identity: SessionIdentity;
@@ -146,6 +149,8 @@ export class LiveSession {
   /** Notes a write whose outcome is unknown: a node may have this state, or get it yet. */
   noteUncertain(writeId: string, table: AttributeTable): void {
     this.#uncertain.set(writeId, table);
+    const [oldest] = this.#uncertain.keys();
+    if (this.#uncertain.size > mostUncertain && oldest !== undefined) this.#uncertain.delete(oldest);
   }
 
   /** The last state that this session and the version written as `writeId` have in common. */
@@ -203,16 +208,16 @@ export class LiveSession {
   /**
    * Encodes the named attributes and puts what differs into the table, as one change.
    * @returns number of the newest change that any of them is part of; 0 where none was changed
-   * @throws MsmError MSM_ERR_CODEC, MSM_ERR_RECORD_TOO_LARGE, and MSM_ERR_CONFLICT from `resolve`; the attributes in
-   *   question then have their former values again
+   * @param onLost told of each attribute that has its former value again, as the new one cannot be kept
+   * @throws MsmError MSM_ERR_CODEC, MSM_ERR_RECORD_TOO_LARGE, and MSM_ERR_CONFLICT from `resolve`
    */
-  fold(names: Iterable<string>): number {
+  fold(names: Iterable<string>, onLost: (name: string) => void): number {
     let folded: Map<string, Uint8Array> | undefined;
     const changed: string[] = [];
     let newest = 0;
     for (const name of names) {
       if (this.#values.has(name) && !this.#clean.has(name)) {
-        const bytes = this.#foldedBytes(name);
+        const bytes = this.#foldedBytes(name, onLost);
         if (sameBytes(bytes, this.#table.get(name))) {
           if (this.#values.has(name)) this.#clean.add(name);
         } else {
@@ -226,7 +231,7 @@ export class LiveSession {
       newest = Math.max(newest, this.#changedBy.get(name) ?? 0);
     }
     if (folded === undefined) return newest;
-    this.#checkSize(folded);
+    this.#checkSize(folded, changed, onLost);
     this.#table = folded;
     this.#changes++;
     for (const name of changed) this.#changedBy.set(name, this.#changes);
@@ -291,19 +296,40 @@ export class LiveSession {
     if (typeof value === "object" && value !== null) this.#detached.set(value, this.#table.get(name));
   }
 
-  #checkSize(folded: AttributeTable): void {
+  /** Where the changes make the session too large, the largest of them are given up until the others would fit. */
+  #checkSize(
+    folded: Map<string, Uint8Array>,
+    changed: readonly string[],
+    onLost: (name: string) => void,
+  ): void {
     try {
       checkTableSize(folded, this.#maxTableBytes);
     } catch (error) {
-      for (const name of this.#values.keys()) {
-        if (!sameBytes(folded.get(name), this.#table.get(name))) this.#drop(name);
+      const sizeOf = (name: string) => folded.get(name)?.length ?? 0;
+      for (const name of [...changed].sort((a, b) => sizeOf(b) - sizeOf(a))) {
+        if (fits(folded, this.#maxTableBytes)) break;
+        const former = this.#table.get(name);
+        if (former === undefined) folded.delete(name);
+        else folded.set(name, former);
+        this.#drop(name);
+        onLost(name);
       }
       throw error;
     }
   }
 
-  #foldedBytes(name: string): Uint8Array | undefined {
-    const mine = this.#encode(name);
+  #foldedBytes(name: string, onLost: (name: string) => void): Uint8Array | undefined {
+    try {
+      return this.#resolvedBytes(name);
+    } catch (error) {
+      this.#drop(name);
+      onLost(name);
+      throw error;
+    }
+  }
+
+  #resolvedBytes(name: string): Uint8Array | undefined {
+    const mine = this.#codec.encode(this.#values.get(name));
     if (!this.#contested.has(name)) return mine;
 
     const base = this.#contested.get(name);
@@ -314,13 +340,13 @@ export class LiveSession {
     if (sameBytes(mine, theirs) || sameBytes(mine, base)) return theirs;
     return this.#resolve({ name, base, mine, theirs });
   }
+}
 
-  #encode(name: string): Uint8Array | undefined {
-    try {
-      return this.#codec.encode(this.#values.get(name));
-    } catch (error) {
-      this.#drop(name);
-      throw error;
-    }
+function fits(table: AttributeTable, mostBytes: number): boolean {
+  try {
+    checkTableSize(table, mostBytes);
+    return true;
+  } catch {
+    return false; // the caller has the error of the whole
   }
 }

@@ -12,6 +12,8 @@ export class SessionView {
   readonly live: LiveSession;
   /** Marked names, each with the object that was handed out or assigned; undefined where it was none. */
   readonly #marked = new Map<string, object | undefined>();
+  /** Attributes that this request set in vain: a fold of them failed, and they were neither set anew nor deleted. */
+  readonly #lost = new Map<string, MsmError>();
 
   constructor(live: LiveSession) {
     this.live = live;
@@ -24,11 +26,13 @@ export class SessionView {
   }
 
   assign(name: string, value: unknown): void {
+    this.#lost.delete(name);
     this.live.assign(name, value);
     this.#marked.set(name, typeof value === "object" && value !== null ? value : undefined);
   }
 
   remove(name: string): void {
+    this.#lost.delete(name);
     if (this.live.has(name)) this.assign(name, undefined);
   }
 
@@ -36,6 +40,7 @@ export class SessionView {
   revert(): void {
     this.live.revert(this.#marked.keys());
     this.#marked.clear();
+    this.#lost.clear();
   }
 
   /**
@@ -55,15 +60,31 @@ export class SessionView {
   /**
    * Folds what this request changed into the live session.
    * @returns number of the change that must be saved before the request may be answered; 0 where it changed nothing
-   * @throws MsmError MSM_ERR_CODEC, MSM_ERR_CONFLICT
+   * @throws MsmError MSM_ERR_CODEC, MSM_ERR_RECORD_TOO_LARGE, MSM_ERR_CONFLICT; again at each later call, until the
+   *   handler has set the attributes anew, deleted them, or taken back what it did
    */
   fold(): number {
+    for (const error of this.#lost.values()) throw error;
     if (this.#marked.size === 0) return 0;
     for (const [name, object] of this.#marked) if (object !== undefined) this.live.bringBack(name, object);
-    const change = this.live.fold(this.#marked.keys());
+    const change = this.#foldMarked();
     // An object that was handed out may still be changed after this commit; a primitive value can not.
     for (const [name, object] of this.#marked) if (object === undefined) this.#marked.delete(name);
     return change;
+  }
+
+  #foldMarked(): number {
+    const lost: string[] = [];
+    try {
+      return this.live.fold(this.#marked.keys(), (name) => lost.push(name));
+    } catch (thrown) {
+      const error = MsmError.from(thrown, "MSM_ERR_CODEC");
+      for (const name of lost) {
+        this.#marked.delete(name);
+        this.#lost.set(name, error);
+      }
+      throw error;
+    }
   }
 }
 
