@@ -159,6 +159,11 @@ export class Replicas {
     return { kind: "alone" };
   }
 
+  /** Sees to it, in the background, that the node which a cookie names has a session's newest record as well. */
+  follow(node: string, identity: SessionIdentity, bytes: Uint8Array, ttlMs: number): void {
+    this.#keepFor(this.#parts.ring.node(node), { identity, bytes, ttlMs });
+  }
+
   /** Gives a record that was looked at, without a use of the session, what is left of its life. */
   async keepAlive(found: FoundRecord, identity: SessionIdentity, leftMs: number): Promise<void> {
     await found.node.run((storage) => storage.touch(this.#key(identity), leftMs));

@@ -48,6 +48,7 @@ export class RequestExchange implements SessionExchange {
     this.#keeper = keeper;
     this.#parts = parts;
     this.#mergesAtStart = start.live.merges;
+    if (start.cookie?.id === start.live.identity.id) start.live.announcedNode = start.cookie.node;
     this.#view = this.#enter(start.live);
     this.session = new RequestSession(this.#handle());
   }
@@ -66,7 +67,9 @@ export class RequestExchange implements SessionExchange {
     // After a merge the newest state is here: the client's next request shall come here, not to the other writer.
     const renew =
       (lasts && this.#renewCookie) || (this.#keeper.route !== undefined && live.merges > this.#mergesAtStart);
-    return renew || value !== this.#start.cookie?.value ? cookies.header(value, context) : undefined;
+    if (!renew && value === this.#start.cookie?.value) return undefined;
+    live.announcedNode = live.node;
+    return cookies.header(value, context);
   }
 
   commit(): Promise<CommitResult> {

@@ -53,6 +53,8 @@ export class LiveSession {
   readonly expiresAtMs: number | undefined;
   /** Id of the node that has, or shall have, the record: the hint in the cookie. */
   node: string;
+  /** Id of the node that the client's cookie names, as far as this process knows. */
+  announcedNode: string | undefined;
   /** Undefined until the session is stored for the first time. */
   stored: StoredState | undefined;
   /** True from the call of `destroy()`; nothing is saved any more. */
