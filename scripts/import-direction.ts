@@ -32,14 +32,15 @@ const coreRows: readonly (readonly string[])[] = [
   ["locking", "failover", "cookie"],
   ["session"],
   ["storage", "codec"],
-  ["errors", "events", "clock", "background", "milliseconds"],
+  ["background", "milliseconds"],
+  ["errors", "events", "clock"],
 ];
 
 /** Their types describe what is handed to every step, so all of the core may name them. Their code stays above. */
 const typesForAll = new Set(["options", "parts"]);
 
 /** Base files that belong together: an event carries an error. */
-const sameRowForTypes = new Set(["errors", "events", "clock", "milliseconds"]);
+const sameRowForTypes = new Set(["errors", "events", "clock"]);
 
 const clientLibraries = new Set(["ioredis", "memjs"]);
 const frameworks = new Set([

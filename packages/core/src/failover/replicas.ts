@@ -358,8 +358,9 @@ export class Replicas {
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_RECORD_SPOILT");
       this.#parts.events.emit("spoilt", { session: identity.name, node: node.id, error });
-      return isNewerFormat(bytes)
-        ? { kind: "unknown", node, error, isNewerFormat: true }
+      if (isNewerFormat(bytes)) return { kind: "unknown", node, error, isNewerFormat: true };
+      return this.#parts.sealer.isForeign(bytes)
+        ? { kind: "unknown", node, error }
         : { kind: "spoilt", node };
     }
   }

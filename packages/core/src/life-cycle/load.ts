@@ -43,6 +43,7 @@ export function revive(identity: SessionIdentity, found: FoundRecord, parts: Par
     resolve: conflictResolver(identity, parts),
     maxTableBytes: parts.options.maxRecordBytes - recordOverheadBytes,
     stored: storedState(found, parts),
+    isToBeRewritten: record.isOldKey === true,
   });
 }
 

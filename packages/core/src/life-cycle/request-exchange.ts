@@ -50,6 +50,7 @@ export class RequestExchange implements SessionExchange {
     this.#mergesAtStart = start.live.merges;
     if (start.cookie?.id === start.live.identity.id) start.live.announcedNode = start.cookie.node;
     this.#view = this.#enter(start.live);
+    this.#owed = start.live.owedFromStart;
     this.session = new RequestSession(this.#handle());
   }
 
@@ -157,7 +158,7 @@ export class RequestExchange implements SessionExchange {
     const next = create(this.#parts, heritage);
     if (former.announced && !former.destroyed) this.#retired = [...this.#retired, former];
     this.#view = this.#enter(next);
-    this.#owed = next.changes;
+    this.#owed = next.owedFromStart;
     this.#lost = undefined;
     this.#parts.events.emit("regenerated", { session: next.identity.name, from: former.identity.name });
   }

@@ -38,6 +38,8 @@ export interface LiveSessionStart {
   readonly maxTableBytes: number;
   readonly table?: AttributeTable;
   readonly stored?: StoredState;
+  /** Whether it is to be saved with its next use though nothing changed. Default false. */
+  readonly isToBeRewritten?: boolean;
 }
 
 /**
@@ -70,6 +72,7 @@ export class LiveSession {
   #idleTimeoutMs: number;
   #table: AttributeTable;
   #changes = 0;
+  readonly #rewrite: number;
   #savedChanges = 0;
   /** Decoded or assigned values; an entry of undefined is a deletion that is not folded yet. */
   readonly #values = new Map<string, unknown>();
@@ -96,6 +99,8 @@ export class LiveSession {
     this.#idleTimeoutMs = start.idleTimeoutMs;
     this.#table = start.table ?? start.stored?.table ?? emptyTable;
     if (start.stored === undefined && this.#table.size > 0) this.#changes = 1;
+    if (start.isToBeRewritten === true) this.#changes = 1;
+    this.#rewrite = this.#changes;
   }
 
   /** The attributes' bytes, as of the last fold. */
@@ -106,6 +111,11 @@ export class LiveSession {
   /** Number of the newest folded change; 0 where there was none since the session was loaded or made. */
   get changes(): number {
     return this.#changes;
+  }
+
+  /** The change that a session had from the beginning and that is on no node yet; 0 where there is none. */
+  get owedFromStart(): number {
+    return this.isSaved(this.#rewrite) ? 0 : this.#rewrite;
   }
 
   /** True where a folded change is on no node. */

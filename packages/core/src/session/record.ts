@@ -29,6 +29,8 @@ export interface SessionRecord {
   /** Which ring its writer knew, see `Ring.fingerprint`. */
   readonly ring: string;
   readonly table: AttributeTable;
+  /** True where the key that sealed it is not the one that seals now: it is to be written anew with the next use. */
+  readonly isOldKey?: boolean;
 }
 
 /** Writes and checks records. A record opens only under the id it was sealed for, with a key of the list. */
@@ -38,6 +40,11 @@ export interface RecordSealer {
    * @throws MsmError MSM_ERR_RECORD_SPOILT where the bytes are not what was sealed for this id
    */
   open(identity: SessionIdentity, bytes: Uint8Array): SessionRecord;
+  /**
+   * True where the bytes look like a record that another process can read: of a later release, or sealed with a key that
+   * this one does not have yet. Such a record is neither used nor taken for damage.
+   */
+  isForeign(bytes: Uint8Array): boolean;
   /** The record that says "destroyed", and beats every other. */
   tombstone(identity: SessionIdentity, idleTimeoutMs: number): Buffer;
 }
@@ -139,7 +146,14 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
         ring: text(ringAt, routeAt),
         route: text(routeAt, sealKindAt).trimEnd(),
         table: isTombstone(bytes) ? new Map() : unpackTable(bytes.subarray(tableAt)),
+        ...(key === current.key ? {} : { isOldKey: true }),
       };
+    },
+    isForeign(stored) {
+      const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
+      if (isNewerFormat(bytes)) return true;
+      const isRecord = bytes.length >= tableAt && bytes.toString("latin1", 0, 2) === recordFormat;
+      return isRecord && !byId.has(bytes.toString("latin1", keyIdAt, codecAt));
     },
   };
 }
