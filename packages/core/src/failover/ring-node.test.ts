@@ -97,6 +97,7 @@ describe("a node of the ring", () => {
 
   it("is asked at once where it could not be reached, and down where it does not answer", async () => {
     const { node, fail, breakIt, turn } = watched();
+    await turn(0);
     breakIt();
 
     await fail("MSM_ERR_STORAGE_UNAVAILABLE");
@@ -190,7 +191,9 @@ describe("a node of the ring", () => {
 
   it("is neither probed nor judged once it is closed", async () => {
     const { node, breakIt, turn, takePings, told, fail } = watched();
+    await turn(0);
     await node.close();
+    takePings();
     breakIt();
 
     await fail("MSM_ERR_STORAGE_UNAVAILABLE");

@@ -62,6 +62,7 @@ export class RingNode {
     this.#parts = parts;
     this.#othersReachable = othersReachable;
     this.#upSinceMs = parts.clock.monotonicMs();
+    void this.#probe(); // a restart is known by what came before
     this.#probeLater();
   }
 
