@@ -1,14 +1,14 @@
 import type { SessionCookie } from "../cookie/session-cookie.js";
 import { MsmError } from "../errors.js";
-import { milliseconds } from "../milliseconds.js";
 import type { Parts } from "../parts.js";
 import type { AttributeTable } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
-import type { Attributes, KeptAttributes, Session } from "../session/session.js";
-import { SessionView, viewAsObject } from "../session/session-view.js";
+import type { KeptAttributes, Session } from "../session/session.js";
+import { SessionView } from "../session/session-view.js";
 import type { CommitResult, SessionExchange, SessionRequest } from "./exchange.js";
 import type { Keeper } from "./keeper.js";
 import { create, type Heritage } from "./load.js";
+import { RequestSession, type SessionHandle } from "./request-session.js";
 
 const unneeded: CommitResult = { outcome: "unneeded" };
 
@@ -209,90 +209,6 @@ export class RequestExchange implements SessionExchange {
         this.#renewCookie = true;
       },
     };
-  }
-}
-
-/** What a session asks of its exchange. */
-interface SessionHandle {
-  readonly isNew: boolean;
-  view(): SessionView;
-  setIdleTimeoutMs(ms: number): void;
-  cookieMaxAgeMs(): number | undefined;
-  setCookieMaxAgeMs(ms: number): void;
-  save(): Promise<void>;
-  reload(): Promise<void>;
-  regenerate(keep: KeptAttributes): Promise<void>;
-  destroy(): Promise<void>;
-  touch(): void;
-}
-
-class RequestSession implements Session {
-  readonly #handle: SessionHandle;
-  #attributes: Attributes | undefined;
-
-  constructor(handle: SessionHandle) {
-    this.#handle = handle;
-  }
-
-  get id(): string {
-    return this.#live.identity.id;
-  }
-
-  get isNew(): boolean {
-    return this.#handle.isNew;
-  }
-
-  get createdAtMs(): number {
-    return this.#live.createdAtMs;
-  }
-
-  get idleTimeoutMs(): number {
-    return this.#live.idleTimeoutMs;
-  }
-
-  set idleTimeoutMs(ms: number) {
-    this.#handle.setIdleTimeoutMs(milliseconds("session.idleTimeoutMs", ms));
-  }
-
-  get cookieMaxAgeMs(): number | undefined {
-    return this.#handle.cookieMaxAgeMs();
-  }
-
-  set cookieMaxAgeMs(ms: number) {
-    this.#handle.setCookieMaxAgeMs(milliseconds("session.cookieMaxAgeMs", ms));
-  }
-
-  get attributes(): Attributes {
-    this.#attributes ??= this.attributesWith(Object.create(null) as object);
-    return this.#attributes;
-  }
-
-  attributesWith<T extends object>(members: T): T & Attributes {
-    return viewAsObject(this.#handle.view, members);
-  }
-
-  save(): Promise<void> {
-    return this.#handle.save();
-  }
-
-  reload(): Promise<void> {
-    return this.#handle.reload();
-  }
-
-  async regenerate({ keep = "none" }: { readonly keep?: KeptAttributes } = {}): Promise<void> {
-    await this.#handle.regenerate(keep);
-  }
-
-  destroy(): Promise<void> {
-    return this.#handle.destroy();
-  }
-
-  touch(): void {
-    this.#handle.touch();
-  }
-
-  get #live(): LiveSession {
-    return this.#handle.view().live;
   }
 }
 

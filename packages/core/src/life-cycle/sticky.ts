@@ -121,11 +121,10 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
       sessions.remove(local.live.identity.id);
       return undefined;
     }
-    parts.events.emit("takenOver", {
-      session: local.live.identity.name,
-      from: from === "" ? undefined : from,
-      to: route,
-    });
+    if (saved === "stored") {
+      const { name } = local.live.identity;
+      parts.events.emit("takenOver", { session: name, from: from === "" ? undefined : from, to: route });
+    }
     return local;
   }
 }
