@@ -80,10 +80,19 @@ const slowCommitMs = 60;
 export function adapterContract(
   name: string,
   start: (given: AdapterGiven) => Promise<AdapterUnderTest>,
-  { without = {} }: AdapterContractOptions = {},
+  options: AdapterContractOptions = {},
 ): void {
-  describe(`adapter contract: ${name}`, () => {
-    const sessions = new ObservedManager();
+  for (const mode of ["non-sticky", "sticky"] as const) contractIn(mode, name, start, options);
+}
+
+function contractIn(
+  mode: "sticky" | "non-sticky",
+  name: string,
+  start: (given: AdapterGiven) => Promise<AdapterUnderTest>,
+  { without = {} }: AdapterContractOptions,
+): void {
+  describe(`adapter contract: ${name}, ${mode}`, () => {
+    const sessions = new ObservedManager(mode);
     const handlers = new Handlers();
     let app: AdapterUnderTest;
 
@@ -522,11 +531,16 @@ class ObservedManager implements SessionManager {
   readonly notes: string[] = [];
   commitDelayMs = 0;
   onCommitted: () => void = () => {};
-  readonly #manager = createSessionManager({
-    secret: "the adapter contract's own secret, 32 bytes and more",
-  });
+  readonly #manager: SessionManager;
   #commitError: MsmError | undefined;
   #opens: "really" | "rejecting" | "without session" = "really";
+
+  constructor(mode: "sticky" | "non-sticky") {
+    const secret = "the adapter contract's own secret, 32 bytes and more";
+    this.#manager = createSessionManager(
+      mode === "sticky" ? { secret, mode, route: "app1" } : { secret, mode },
+    );
+  }
 
   async open(request: SessionRequest): Promise<SessionExchange> {
     if (this.#opens === "rejecting")
