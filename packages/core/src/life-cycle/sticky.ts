@@ -152,8 +152,8 @@ function stickyKeeper(
       live.holders++;
       maintenance.noteIdleTimeout(live.idleTimeoutMs);
       // It may have been pushed out of memory between being found and being entered.
-      if (live.stored !== undefined && !live.destroyed && sessions.find(live) === undefined)
-        sessions.add(live);
+      const isHeld = live.stored === undefined || live.destroyed || sessions.find(live) !== undefined;
+      if (!isHeld) sessions.adopt(live);
     },
 
     leave(live) {

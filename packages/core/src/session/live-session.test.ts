@@ -170,6 +170,32 @@ describe("a live session that requests share", () => {
     expect(second.view.fold()).toBe(1);
   });
 
+  it("keeps what one request does to an object after another committed it unchanged", () => {
+    const { live, attach } = liveWith({ cart: ["a"] });
+    const reader = attach();
+    const writer = attach();
+    expect(reader.attributes.cart).toEqual(["a"]);
+    const { cart } = writer.attributes;
+    reader.view.fold();
+
+    cart.push("b");
+
+    expect(writer.view.fold()).toBe(1);
+    expect(plain(live)).toEqual({ cart: ["a", "b"] });
+  });
+
+  it("keeps what a handler does to an object after its own first commit", () => {
+    const { live, attach } = liveWith({ cart: ["a"] });
+    const { view, attributes } = attach();
+    const { cart } = attributes;
+    expect(view.fold()).toBe(0);
+
+    cart.push("b");
+
+    expect(view.fold()).toBe(1);
+    expect(plain(live)).toEqual({ cart: ["a", "b"] });
+  });
+
   it("shows a merge to requests that changed nothing themselves", () => {
     const { live, attach, conflicts } = liveWith({ a: { v: 1 }, n: 1 });
     const { view, attributes } = attach();

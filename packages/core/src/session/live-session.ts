@@ -228,7 +228,7 @@ export class LiveSession {
     const changed: string[] = [];
     let newest = 0;
     for (const name of names) {
-      if (this.#values.has(name) && !this.#clean.has(name)) {
+      if (this.#mayHaveChanged(name)) {
         const bytes = this.#foldedBytes(name, onLost);
         if (sameBytes(bytes, this.#table.get(name))) {
           if (this.#values.has(name)) this.#clean.add(name);
@@ -291,8 +291,13 @@ export class LiveSession {
     this.#contested.clear();
   }
 
+  /** An object that was the same at the last look may have been changed since by whoever holds it. */
+  #mayHaveChanged(name: string): boolean {
+    return this.#values.has(name) && (!this.#clean.has(name) || typeof this.#values.get(name) === "object");
+  }
+
   #isUnchanged(name: string): boolean {
-    if (this.#clean.has(name)) return true;
+    if (!this.#mayHaveChanged(name)) return true;
     try {
       return sameBytes(this.#codec.encode(this.#values.get(name)), this.#table.get(name));
     } catch {
