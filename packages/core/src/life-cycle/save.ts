@@ -112,7 +112,9 @@ export async function restore(
     replaces: stored.revision,
     recreate: true,
   });
-  if (result.kind !== "stored") return result.kind === "destroyed" ? "destroyed" : "newer";
+  // Neither taken nor there: what is in memory is all there is of the session, and must not be given up for it.
+  if (result.kind === "gone") throw new MsmError("MSM_ERR_SESSION_GONE", "no node kept the session's backup");
+  if (result.kind !== "stored") return result.kind;
   const from = live.node;
   if (live.stored === stored) live.moved(result.node.id, result.revision);
   tell(live, false, from, parts);
