@@ -22,6 +22,8 @@ export interface Storage {
    *
    * With `lease`, takes the lease of the key for `lease.token` as well: `locked` where another holds it, and then
    * no record is given. Where there is no live record (absent, or a tombstone) no lease is taken.
+   * A refusal leaves a mark on the lease. The holder learns of it as `isWanted` at its next load with the same token,
+   * which is how a process hands the lease from one of its requests to the next. The mark goes with the lease.
    * With `renewTtlMs`, the record's time to live starts anew: its own idle timeout where its prefix names one, else
    * `renewTtlMs`, which should be the usual one (memcached has to know a time before it sees the record).
    * A tombstone is given like any record.
@@ -53,6 +55,14 @@ export interface Storage {
   unlock(key: string, token: string): Promise<boolean>;
 
   /**
+   * Calls `listener` when the lease of the key was given back, by `unlock` or by a save with `unlock`, after somebody
+   * was refused it. May miss some and may call in vain, so callers poll as well. Never rejects, never throws.
+   * Not there where the storage has no way to tell.
+   * @returns what ends it; safe to call twice
+   */
+  onRelease?(key: string, listener: () => void): () => void;
+
+  /**
    * Resolves where the node answers, on a connection of its own: a busy one must not look dead.
    * @returns what stands for the node's run, the same at each call while it surely did not restart: usually for the
    *   connection, as that does not outlive the node. Another one tells that what the node holds may be gone, or old.
@@ -76,7 +86,13 @@ export interface LoadOptions {
 }
 
 export type LoadResult =
-  | { readonly kind: "found"; readonly record: Uint8Array; readonly revision: Revision }
+  | {
+      readonly kind: "found";
+      readonly record: Uint8Array;
+      readonly revision: Revision;
+      /** With a lease that was already the token's: another was refused it meanwhile, and waits. */
+      readonly isWanted?: true;
+    }
   | { readonly kind: "absent" }
   /** `retryAfterMs`: the lease ends by itself by then, unless it is renewed; mostly it is given back earlier. */
   | { readonly kind: "locked"; readonly retryAfterMs: number };
