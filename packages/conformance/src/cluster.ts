@@ -94,8 +94,15 @@ export function cluster({
 function connection(node: FaultyStorage, line: { readonly cut: boolean }): Storage {
   const through = <T>(call: () => Promise<T>): Promise<T> =>
     line.cut ? Promise.reject(new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "the process was killed")) : call();
+  const listen = (key: string, listener: () => void): (() => void) => {
+    const tell = () => {
+      if (!line.cut) listener();
+    };
+    return node.onRelease?.(key, tell) ?? (() => {});
+  };
   return {
     kind: node.kind,
+    ...(node.onRelease && { onRelease: listen }),
     load: (...args) => through(() => node.load(...args)),
     save: (...args) => through(() => node.save(...args)),
     putIfNewer: (...args) => through(() => node.putIfNewer(...args)),

@@ -54,6 +54,8 @@ export function faulty(storage: Storage): FaultyStorage {
 
 class FaultyWrapper implements FaultyStorage {
   readonly kind: string;
+  /** There where the storage has it; no call of it is counted, and nobody is told anything while a fault lasts. */
+  readonly onRelease?: (key: string, listener: () => void) => () => void;
   #storage: Storage;
   #fault: Fault = "none";
   #hangMs = 0;
@@ -64,6 +66,7 @@ class FaultyWrapper implements FaultyStorage {
   constructor(storage: Storage) {
     this.#storage = storage;
     this.kind = storage.kind;
+    if (storage.onRelease) this.onRelease = (key, listener) => this.#listen(key, listener);
   }
 
   load(key: string, options?: LoadOptions): Promise<LoadResult> {
@@ -145,6 +148,13 @@ class FaultyWrapper implements FaultyStorage {
 
   forgetCalls(): void {
     this.#calls = [];
+  }
+
+  #listen(key: string, listener: () => void): () => void {
+    const tell = () => {
+      if (this.#fault === "none") listener();
+    };
+    return this.#storage.onRelease?.(key, tell) ?? (() => {});
   }
 
   async #pass<T>(verb: StorageVerb, key: string | undefined, run: () => Promise<T>): Promise<T> {

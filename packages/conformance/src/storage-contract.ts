@@ -22,6 +22,8 @@ export interface StorageContractOptions {
   readonly parallel?: number;
   /** Whether what takes seconds is tried as well: that records and leases end by themselves. Default true. */
   readonly timesToLive?: boolean;
+  /** Whether the storage has `onRelease`. Default false. */
+  readonly onRelease?: boolean;
 }
 
 const minuteMs = 60_000;
@@ -36,7 +38,8 @@ export function storageContract(
   create: () => Promise<StorageUnderTest>,
   options: StorageContractOptions = {},
 ): void {
-  const { skip = false, largeRecordBytes = 500_000, parallel = 200, timesToLive = true } = options;
+  const { skip = false, largeRecordBytes = 500_000, parallel = 200 } = options;
+  const { timesToLive = true, onRelease = false } = options;
   const timed = (title: string, run: () => Promise<void>) => {
     if (timesToLive) it.concurrent(title, run);
   };
@@ -627,6 +630,164 @@ export function storageContract(
         expect((await other.load(key, { lease: lease() })).kind).toBe("locked");
       });
 
+      it("tell their holder that another was refused them", async () => {
+        const { key } = await stored();
+        const mine = lease();
+        await storage.load(key, { lease: mine });
+
+        await other.load(key, { lease: lease() });
+
+        expect(must(await storage.load(key, { lease: mine }), "found").isWanted).toBe(true);
+      });
+
+      it("are wanted by nobody where nobody was refused", async () => {
+        const { key } = await stored();
+        const mine = lease();
+
+        const first = must(await storage.load(key, { lease: mine }), "found");
+        await other.load(key);
+        const again = must(await storage.load(key, { lease: mine }), "found");
+
+        expect(first).not.toHaveProperty("isWanted");
+        expect(again).not.toHaveProperty("isWanted");
+      });
+
+      it("are wanted still after they were renewed, and after they were had again", async () => {
+        const { key } = await stored();
+        const mine = lease();
+        await storage.load(key, { lease: mine });
+        await other.load(key, { lease: lease() });
+
+        expect(await storage.renewLease(key, mine)).toBe(true);
+
+        expect(must(await storage.load(key, { lease: mine }), "found").isWanted).toBe(true);
+        expect(must(await other.load(key, { lease: mine }), "found").isWanted).toBe(true);
+      });
+
+      it("are wanted no more once another has them", async () => {
+        const { key } = await stored();
+        const [mine, theirs] = [lease(), lease()];
+        await storage.load(key, { lease: mine });
+        await other.load(key, { lease: theirs });
+        await storage.unlock(key, mine.token);
+
+        const had = must(await other.load(key, { lease: theirs }), "found");
+        const again = must(await other.load(key, { lease: theirs }), "found");
+
+        expect(had).not.toHaveProperty("isWanted");
+        expect(again).not.toHaveProperty("isWanted");
+      });
+
+      it("keep others from the record, and are freed by their token only, wanted as well", async () => {
+        const { key } = await stored();
+        const mine = lease();
+        await storage.load(key, { lease: mine });
+        await other.load(key, { lease: lease() });
+
+        const locked = must(await other.load(key, { lease: lease() }), "locked");
+        expect(locked.retryAfterMs).toBeGreaterThan(0);
+        expect(locked.retryAfterMs).toBeLessThanOrEqual(mine.ttlMs);
+        expect(await other.renewLease(key, lease())).toBe(false);
+        expect(await other.unlock(key, freshToken())).toBe(false);
+        expect(await other.unlock(key, mine.token)).toBe(true);
+        expect((await other.load(key, { lease: lease() })).kind).toBe("found");
+      });
+
+      it("are given back with a save, wanted as well", async () => {
+        const { key } = await stored({ version: 1 });
+        const mine = lease();
+        const { revision } = must(await storage.load(key, { lease: mine }), "found");
+        await other.load(key, { lease: lease() });
+
+        await storage.save(key, testRecord({ version: 2 }), minuteMs, {
+          expect: revision,
+          unlock: mine.token,
+        });
+
+        expect((await other.load(key, { lease: lease() })).kind).toBe("found");
+      });
+
+      it("are given back with the last of several saves", async () => {
+        const { key } = await stored({ version: 1 });
+        const mine = lease();
+        const loaded = must(await storage.load(key, { lease: mine }), "found");
+        const first = await storage.save(key, testRecord({ version: 2 }), minuteMs, {
+          expect: loaded.revision,
+        });
+        expect((await other.load(key, { lease: lease() })).kind).toBe("locked");
+
+        await storage.save(key, testRecord({ version: 3 }), minuteMs, {
+          expect: must(first, "stored").revision,
+          unlock: mine.token,
+        });
+
+        expect(await storage.unlock(key, mine.token)).toBe(false);
+        expect((await other.load(key, { lease: lease() })).kind).toBe("found");
+      });
+
+      it("stay where the save of the record that was loaded with them was refused", async () => {
+        const { key } = await stored({ version: 1 });
+        const mine = lease();
+        const { revision } = must(await storage.load(key, { lease: mine }), "found");
+        await other.putIfNewer(key, testRecord({ version: 2 }), minuteMs);
+
+        const saved = await storage.save(key, testRecord({ version: 2 }), minuteMs, {
+          expect: revision,
+          unlock: mine.token,
+        });
+
+        expect(saved).toEqual({ kind: "conflict" });
+        expect((await other.load(key, { lease: lease() })).kind).toBe("locked");
+        expect(await storage.unlock(key, mine.token)).toBe(true);
+      });
+
+      it("stay where a save with the revision that they came with names another token", async () => {
+        const { key } = await stored({ version: 1 });
+        const mine = lease();
+        const { revision } = must(await storage.load(key, { lease: mine }), "found");
+
+        await storage.save(key, testRecord({ version: 2 }), minuteMs, {
+          expect: revision,
+          unlock: freshToken(),
+        });
+
+        expect(await storage.unlock(key, mine.token)).toBe(true);
+      });
+
+      timed("end by themselves, wanted as well", async () => {
+        const { key } = await stored();
+        const first = lease(1000);
+        await storage.load(key, { lease: first });
+
+        await waitUntil(
+          "the lease that others are refused is free",
+          async () => (await other.load(key, { lease: lease() })).kind === "found",
+        );
+
+        expect(await storage.unlock(key, first.token)).toBe(false);
+      });
+
+      timed("live on when they are had again or renewed, wanted as well", async () => {
+        const [again, renewed, control] = [await stored(), await stored(), await stored()];
+        const mine = lease(1000);
+        for (const { key } of [again, renewed, control]) {
+          await storage.load(key, { lease: mine });
+          await other.load(key, { lease: lease() });
+        }
+        const longer = { token: mine.token, ttlMs: minuteMs };
+        await storage.load(again.key, { lease: longer });
+        await storage.renewLease(renewed.key, longer);
+
+        await waitUntil(
+          "the lease that was left alone is free",
+          async () => (await other.load(control.key, { lease: lease() })).kind === "found",
+        );
+
+        for (const { key } of [again, renewed]) {
+          expect((await other.load(key, { lease: lease() })).kind).toBe("locked");
+        }
+      });
+
       it("go to exactly one of many who want them", async () => {
         const { key } = await stored();
 
@@ -638,6 +799,94 @@ export function storageContract(
 
         expect(results.filter((result) => result.kind === "found")).toHaveLength(1);
         expect(results.filter((result) => result.kind === "locked")).toHaveLength(19);
+      });
+    });
+
+    describe("onRelease", () => {
+      it("is there where the storage is said to have it", () => {
+        expect(storage.onRelease !== undefined).toBe(onRelease);
+      });
+
+      if (!onRelease) return;
+
+      const listen = (key: string, listener: () => void) => other.onRelease!(key, listener);
+
+      /** Lets somebody be refused the lease, and gives what the holder needs in order to give it back. */
+      const contended = async (key: string) => {
+        const lease = { token: freshToken(), ttlMs: minuteMs };
+        const { revision } = must(await storage.load(key, { lease }), "found");
+        must(await other.load(key, { lease: { token: freshToken(), ttlMs: minuteMs } }), "locked");
+        return { token: lease.token, revision };
+      };
+
+      /** A release may be missed, as when nobody listens yet; one of many must be heard of. */
+      const untilHeard = (isHeard: () => boolean, release: () => Promise<unknown>) =>
+        waitUntil("a release was heard of", async () => {
+          await release();
+          return isHeard();
+        });
+
+      it("calls who listens when the lease was given back by unlock", async () => {
+        const { key } = await stored();
+        let isHeard = false;
+        const end = listen(key, () => {
+          isHeard = true;
+        });
+
+        await untilHeard(
+          () => isHeard,
+          async () => storage.unlock(key, (await contended(key)).token),
+        );
+
+        end();
+      });
+
+      it("calls who listens when the lease was given back by a save", async () => {
+        const { key } = await stored({ version: 1 });
+        let version = 1;
+        let isHeard = false;
+        const end = listen(key, () => {
+          isHeard = true;
+        });
+
+        await untilHeard(
+          () => isHeard,
+          async () => {
+            const { token, revision } = await contended(key);
+            version += 1;
+            const next = testRecord({ version });
+            const saved = await storage.save(key, next, minuteMs, { expect: revision, unlock: token });
+            must(saved, "stored");
+          },
+        );
+
+        end();
+      });
+
+      it("calls everybody who listens, and nobody who ended it, whatever the others throw", async () => {
+        const { key } = await stored();
+        const heard: string[] = [];
+        const ends = ["ended", "first", "second"].map((name) =>
+          listen(key, () => {
+            heard.push(name);
+            if (name === "first") throw new Error("a listener's own trouble");
+          }),
+        );
+        ends[0]!();
+        ends[0]!();
+
+        await untilHeard(
+          () => heard.includes("second"),
+          async () => storage.unlock(key, (await contended(key)).token),
+        );
+
+        expect(heard).toContain("first");
+        expect(heard).not.toContain("ended");
+        for (const end of ends) end();
+      });
+
+      it("does not throw on a key that no storage takes", () => {
+        listen("with blank", () => {})();
       });
     });
 
@@ -681,6 +930,7 @@ export function storageContract(
       it("settles what is outstanding, refuses what comes later, and may be called twice", async () => {
         const own = await create();
         const outstanding = Promise.allSettled([own.storage.load(freshKey()), own.storage.ping()]);
+        own.storage.onRelease?.(freshKey(), () => {});
 
         await own.storage.close();
         await own.storage.close();
@@ -690,6 +940,7 @@ export function storageContract(
         for (const result of await Promise.allSettled(later)) {
           expect(result.status === "rejected" && codeOf(result.reason)).toBe("MSM_ERR_CLOSED");
         }
+        own.storage.onRelease?.(freshKey(), () => {})();
         await own.close();
       });
     });

@@ -21,6 +21,8 @@ export interface StorageFaultsOptions {
   readonly skip?: boolean;
   readonly startServer: () => Promise<TestServer>;
   readonly createStorage: (address: StorageAddress) => Storage;
+  /** Whether the storage has `onRelease`. Default false. */
+  readonly onRelease?: boolean;
 }
 
 /** What came of a storage's exchanges while things went wrong. */
@@ -51,7 +53,7 @@ const minuteMs = 60_000;
  * within a second after the fault is over.
  */
 export function storageFaults(name: string, options: StorageFaultsOptions): void {
-  const { skip = false, startServer, createStorage } = options;
+  const { skip = false, startServer, createStorage, onRelease = false } = options;
 
   const slow = async (harm: (proxy: FaultProxy) => void) => {
     const server = await startServer();
@@ -70,7 +72,7 @@ export function storageFaults(name: string, options: StorageFaultsOptions): void
       },
     };
   };
-  const behindProxy = { skip, largeRecordBytes: 4000, parallel: 50, timesToLive: false };
+  const behindProxy = { skip, largeRecordBytes: 4000, parallel: 50, timesToLive: false, onRelease };
   storageContract(`${name}, one byte at a time`, () => slow((proxy) => proxy.chunk(1)), behindProxy);
   storageContract(`${name}, 3 ms away`, () => slow((proxy) => proxy.delay(3)), behindProxy);
 
@@ -277,6 +279,7 @@ export function storageFaults(name: string, options: StorageFaultsOptions): void
       await waitUntil("earlier connections are gone", () => proxy.open <= 2);
       const before = proxy.open;
       const own = createStorage({ host: proxy.host, port: proxy.port, operationTimeoutMs: settleWithinMs });
+      own.onRelease?.(freshKey(), () => {});
       await Promise.all([own.load(freshKey()), own.ping()]);
       proxy.hold();
       const outstanding = [

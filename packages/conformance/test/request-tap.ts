@@ -6,6 +6,8 @@ export interface RequestTap {
   readonly port: number;
   /** Names of the requests that passed since the last call, e.g. `["GET"]` or `["0x1d"]`. */
   take(): string[];
+  /** Round trips since the last call: requests that are sent before the first of them is answered share one. */
+  takeTrips(): number;
   close(): Promise<void>;
 }
 
@@ -40,11 +42,18 @@ export const redisRequests: RequestReader = (bytes) => {
 /** Starts a tap in front of a server. */
 export async function startTap(targetPort: number, read: RequestReader): Promise<RequestTap> {
   let seen: string[] = [];
+  let trips = 0;
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
     const target = connect(targetPort, "127.0.0.1");
     let rest: Buffer = Buffer.alloc(0);
+    let isAsked = false;
+    target.on("data", () => {
+      isAsked = false;
+    });
     client.on("data", (bytes) => {
+      if (!isAsked) trips += 1;
+      isAsked = true;
       rest = Buffer.concat([rest, bytes]);
       for (let request = read(rest); request !== undefined; request = read(rest)) {
         seen.push(request.name);
@@ -67,6 +76,11 @@ export async function startTap(targetPort: number, read: RequestReader): Promise
     take() {
       const taken = seen;
       seen = [];
+      return taken;
+    },
+    takeTrips() {
+      const taken = trips;
+      trips = 0;
       return taken;
     },
     async close() {

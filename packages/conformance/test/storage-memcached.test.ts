@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
 import {
   freshKey,
   freshToken,
@@ -12,7 +14,7 @@ import {
   versionDigits,
   waitUntil,
 } from "@msm/conformance";
-import { memcachedStorage, type Revision, type SaveResult, type Storage } from "@msm/core";
+import { type LoadResult, memcachedStorage, type Revision, type SaveResult, type Storage } from "@msm/core";
 import { describe, expect, it, onTestFinished } from "vitest";
 
 const { skip, reason } = needsProgram("memcached");
@@ -135,6 +137,63 @@ describe.skipIf(skip)(`memcached as a storage${reason}`, () => {
     expect(await other.unlock(key, theirs)).toBe(true);
   });
 
+  it("keeps the lease where the record that should have given it back is too large", async () => {
+    const storage = client(await start());
+    const key = freshKey();
+    const lease = { token: freshToken(), ttlMs: minuteMs };
+    await storage.save(key, testRecord({ version: 1 }), minuteMs, { expect: "absent" });
+    const { revision } = found(await storage.load(key, { lease }));
+    const tooLarge = testRecord({ version: 2, payload: Buffer.alloc(1_200_000) });
+
+    await expect(
+      storage.save(key, tooLarge, minuteMs, { expect: revision, unlock: lease.token }),
+    ).rejects.toMatchObject({ code: "MSM_ERR_STORAGE_REFUSED" });
+
+    expect(await storage.unlock(key, lease.token)).toBe(true);
+  });
+
+  it("leaves the lease to who was faster where a refused save had given it back", async () => {
+    const server = await start();
+    const proxy = await startFaultProxy(server.port);
+    onTestFinished(() => proxy.close());
+    const [storage, other] = [client(proxy), client(server)];
+    const key = freshKey();
+    const [mine, theirs] = [freshToken(), freshToken()];
+    await other.save(key, testRecord({ version: 1 }), minuteMs, { expect: "absent" });
+    const { revision } = found(await storage.load(key, { lease: { token: mine, ttlMs: minuteMs } }));
+    await other.putIfNewer(key, testRecord({ version: 5 }), minuteMs);
+    proxy.hold("replies");
+
+    const saving = storage.save(key, testRecord({ version: 2 }), minuteMs, {
+      expect: revision,
+      unlock: mine,
+    });
+    const wanted = { token: theirs, ttlMs: minuteMs };
+    await waitUntil(
+      "it was given back",
+      async () => (await other.load(key, { lease: wanted })).kind === "found",
+    );
+    proxy.pass();
+
+    expect(await saving).toEqual({ kind: "conflict" });
+    expect(await storage.unlock(key, mine)).toBe(false);
+    expect(await other.unlock(key, theirs)).toBe(true);
+  });
+
+  it("says that a lease is another's, though word cannot be left that it is wanted", async () => {
+    const server = await start();
+    const port = await withoutSet(server.port);
+    const storage = client({ host: "127.0.0.1", port });
+    const key = freshKey();
+    const mine = { token: freshToken(), ttlMs: minuteMs };
+    await storage.save(key, testRecord(), minuteMs, { expect: "absent" });
+    await storage.load(key, { lease: mine });
+
+    const locked = await storage.load(key, { lease: { token: freshToken(), ttlMs: minuteMs } });
+
+    expect(locked.kind).toBe("locked");
+  });
+
   it("refuses a server without CAS ids, where every version check would pass", async () => {
     const storage = client(await start("-C"));
 
@@ -174,6 +233,31 @@ describe.skipIf(skip)(`memcached as a storage${reason}`, () => {
     expect(await storage.load(freshKey())).toEqual({ kind: "absent" });
   });
 });
+
+/** Gives the port of a proxy before a memcached that ends each connection on which it is told to SET. */
+async function withoutSet(targetPort: number): Promise<number> {
+  const proxy = createServer((socket) => {
+    const target = connect(targetPort, "127.0.0.1");
+    socket.on("data", (bytes) => {
+      if (bytes[1] === setOpcode) socket.destroy();
+      else target.write(bytes);
+    });
+    target.pipe(socket);
+    socket.on("close", () => target.destroy());
+  }).listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  onTestFinished(() => void proxy.close());
+  const address = proxy.address();
+  if (address === null || typeof address === "string") throw new Error("a TCP server has a port");
+  return address.port;
+}
+
+const setOpcode = 0x01;
+
+function found(result: LoadResult): { readonly revision: Revision } {
+  if (result.kind !== "found") throw new Error(`expected found, got ${result.kind}`);
+  return result;
+}
 
 function stored(result: SaveResult): { readonly revision: Revision } {
   if (result.kind !== "stored") throw new Error(`expected stored, got ${result.kind}`);

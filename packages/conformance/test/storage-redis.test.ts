@@ -5,11 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   findProgram,
+  freePort,
   freshKey,
   freshToken,
   needsProgram,
   payloadOf,
   redisCommand,
+  startFaultProxy,
   startServer,
   storageContract,
   storageFaults,
@@ -17,7 +19,7 @@ import {
   versionDigits,
   waitUntil,
 } from "@msm/conformance";
-import { type RedisStorageOptions, redisStorage } from "@msm/core";
+import { type RedisStorageOptions, redisStorage, type Storage } from "@msm/core";
 import { Redis } from "ioredis";
 import { describe, expect, it, onTestFinished } from "vitest";
 
@@ -41,7 +43,7 @@ storageContract(
       },
     };
   },
-  { skip },
+  { skip, onRelease: true },
 );
 
 storageFaults(`redis${reason}`, {
@@ -49,6 +51,7 @@ storageFaults(`redis${reason}`, {
   startServer: () => startServer(redisCommand()),
   createStorage: ({ host, port, operationTimeoutMs }) =>
     redisStorage({ url: `redis://${host}:${port}`, operationTimeoutMs }),
+  onRelease: true,
 });
 
 describe.skipIf(skip)(`redis as a storage${reason}`, () => {
@@ -214,6 +217,158 @@ describe.skipIf(skip)(`redis as a storage${reason}`, () => {
     await storage.ping();
     await expect(storage.load("other:{x}")).rejects.toMatchObject({ code: "MSM_ERR_STORAGE_REFUSED" });
     expect(warnings).toEqual([expect.stringContaining("does not tell")]);
+  });
+
+  describe("releases", () => {
+    const channel = "msm:released";
+    const lease = () => ({ token: freshToken(), ttlMs: minuteMs });
+    const storedKey = async (storage: Storage) => {
+      const key = freshKey();
+      await storage.save(key, testRecord(), minuteMs, { expect: "absent" });
+      return key;
+    };
+    const unlockContended = async (storage: Storage, key: string) => {
+      const mine = lease();
+      await storage.load(key, { lease: mine });
+      await storage.load(key, { lease: lease() });
+      return storage.unlock(key, mine.token);
+    };
+    const subscribers = async (redis: Redis) => {
+      const [, count] = (await redis.pubsub("NUMSUB", channel)) as [string, number];
+      return count;
+    };
+
+    it("are told to others only where somebody was refused", async () => {
+      const server = await start();
+      const storage = client({ url: urlOf(server) });
+      const told: string[] = [];
+      const watch = admin(server.port);
+      await watch.subscribe(channel);
+      watch.on("message", (_channel, message) => told.push(message));
+      const [quiet, saved, wanted] = [freshKey(), freshKey(), freshKey()];
+      for (const key of [quiet, saved, wanted]) {
+        await storage.save(key, testRecord({ version: 1 }), minuteMs, { expect: "absent" });
+      }
+      const mine = lease();
+
+      await storage.load(quiet, { lease: mine });
+      await storage.unlock(quiet, mine.token);
+      for (const key of [quiet, saved]) {
+        const loaded = await storage.load(key, { lease: mine });
+        if (loaded.kind !== "found") throw new Error("the record was just stored");
+        if (key === saved) await storage.load(key, { lease: lease() });
+        const options = { expect: loaded.revision, unlock: mine.token };
+        await storage.save(key, testRecord({ version: 2 }), minuteMs, options);
+      }
+      await unlockContended(storage, wanted);
+
+      await waitUntil("the last one was told", () => told.includes(`${wanted}:l`));
+      expect(told).toEqual([`${saved}:l`, `${wanted}:l`]);
+    });
+
+    it("are heard of on one connection, opened when somebody listens, and ended by close()", async () => {
+      const server = await start();
+      const redis = admin(server.port);
+      const storage = client({ url: urlOf(server) });
+      await storage.load(freshKey());
+      expect(await subscribers(redis)).toBe(0);
+
+      for (let count = 0; count < 20; count += 1) storage.onRelease!(freshKey(), () => {});
+      await waitUntil("it listens", async () => (await subscribers(redis)) > 0);
+      expect(await subscribers(redis)).toBe(1);
+
+      await storage.close();
+      await waitUntil("it does not listen any more", async () => (await subscribers(redis)) === 0);
+      storage.onRelease!(freshKey(), () => {});
+      await redis.ping();
+      expect(await subscribers(redis)).toBe(0);
+    });
+
+    it("are heard of again by who listens after the connection was lost", async () => {
+      const server = await start();
+      const redis = admin(server.port);
+      const storage = client({ url: urlOf(server) });
+      const key = await storedKey(storage);
+      storage.onRelease!(freshKey(), () => {});
+      await waitUntil("it listens", async () => (await subscribers(redis)) === 1);
+      await redis.call("CLIENT", "KILL", "TYPE", "pubsub");
+      expect(await subscribers(redis)).toBe(0);
+
+      await waitUntil("it listens again", async () => {
+        storage.onRelease!(freshKey(), () => {})();
+        return (await subscribers(redis)) === 1;
+      });
+      const heard = new Promise<void>((resolve) => {
+        storage.onRelease!(key, resolve);
+      });
+
+      await unlockContended(storage, key);
+
+      await heard;
+    });
+
+    it("are heard of on a new connection where that for the operations had to be opened anew", async () => {
+      const proxy = await startFaultProxy((await start()).port);
+      onTestFinished(() => proxy.close());
+      const storage = client({ url: urlOf(proxy), operationTimeoutMs: 150 });
+      await waitUntil("the server answers", () => storage.load(freshKey()).then(Boolean, () => false));
+      const before = proxy.accepted;
+      storage.onRelease!(freshKey(), () => {});
+      await waitUntil("it listens", () => proxy.accepted === before + 1);
+      proxy.hold();
+      await expect(storage.load(freshKey())).rejects.toMatchObject({ code: "MSM_ERR_STORAGE_TIMEOUT" });
+      proxy.pass();
+
+      await waitUntil("the server answers again", () => storage.load(freshKey()).then(Boolean, () => false));
+
+      await waitUntil("both connections are new", () => proxy.accepted >= before + 3);
+    });
+
+    it("harm nobody where the server cannot be reached", async () => {
+      const storage = client({ url: `redis://127.0.0.1:${await freePort()}` });
+
+      storage.onRelease!(freshKey(), () => {});
+
+      await expect(storage.ping()).rejects.toMatchObject({ code: "MSM_ERR_STORAGE_UNAVAILABLE" });
+    });
+
+    it.each([
+      ["no channel", ["+publish", "+subscribe", "resetchannels"]],
+      ["no command for channels", ["-publish", "-subscribe", "allchannels"]],
+    ])("are free all the same where the user may use %s", async (_what, rules) => {
+      const server = await start();
+      const redis = admin(server.port);
+      await redis.acl("SETUSER", "msm", "on", ">secret", "~msm:*", "+@all", ...rules);
+      const storage = client({ url: `redis://msm:secret@127.0.0.1:${server.port}` });
+      const key = await storedKey(storage);
+      storage.onRelease!(key, () => {});
+
+      expect(await unlockContended(storage, key)).toBe(true);
+      const mine = lease();
+      const loaded = await storage.load(key, { lease: mine });
+      await storage.load(key, { lease: lease() });
+      const saved = await storage.save(key, testRecord({ version: 2 }), minuteMs, {
+        expect: { version: versionDigits(1) },
+        unlock: mine.token,
+      });
+
+      expect(loaded.kind).toBe("found");
+      expect(saved.kind).toBe("stored");
+      expect((await storage.load(key, { lease: lease() })).kind).toBe("found");
+      expect(await subscribers(redis)).toBe(0);
+    });
+
+    it("need no more memory than there is", async () => {
+      const server = await start();
+      const storage = client({ url: urlOf(server) });
+      const key = await storedKey(storage);
+      const mine = lease();
+      await storage.load(key, { lease: mine });
+      await admin(server.port).config("SET", "maxmemory", "1");
+
+      expect((await storage.load(key, { lease: lease() })).kind).toBe("locked");
+      expect(await storage.unlock(key, mine.token)).toBe(true);
+    });
   });
 
   it("uses the database that the address names", async () => {

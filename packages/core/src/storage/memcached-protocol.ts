@@ -13,6 +13,7 @@ const maxBodyBytes = 1024 * 1024 * 1024;
 
 export const opcode = {
   get: 0x00,
+  set: 0x01,
   add: 0x02,
   replace: 0x03,
   delete: 0x04,
@@ -85,6 +86,14 @@ export const getAndTouch = (key: string, ttlMs: number): MemcachedRequest => ({
   opcode: opcode.getAndTouch,
   key,
   extras: uint32(expiry(ttlMs)),
+});
+
+/** Stores, whatever is there. Not for records, see `replace()`. */
+export const set = (key: string, value: Uint8Array, ttlMs: number): MemcachedRequest => ({
+  opcode: opcode.set,
+  key,
+  value,
+  extras: flagsAndExpiry(ttlMs),
 });
 
 /** Stores where nothing is. */

@@ -8,6 +8,7 @@ import {
   type MemcachedReply,
   type MemcachedRequest,
   replace,
+  set,
   status,
   touch,
   version,
@@ -62,12 +63,20 @@ interface Stored {
 interface MemcachedRevision extends Revision {
   readonly cas: bigint;
   readonly connection: ConnectionMark;
-  /** CAS id of the lease that was taken with the record, which saves a question when it is given back. */
-  readonly leaseCas?: bigint;
+  /** The lease that was taken with the record, which saves a question when it is given back. */
+  readonly lease?: HeldLease;
+}
+
+/** A lease as it was taken, on the connection of the revision that it stands in. */
+interface HeldLease extends Lease {
+  readonly cas: bigint;
 }
 
 /** Lives shorter than this could end before they began. */
 const shortestLeaseMs = 3000;
+
+/** How long it is remembered that somebody was refused a lease; who goes on waiting is refused again, and renews it. */
+const wantedMs = 3000;
 
 /** Rounds of read, compare, write before a key counts as too busy. */
 const maxRounds = 5;
@@ -115,17 +124,15 @@ class MemcachedStorage implements Storage {
   save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult> {
     return this.#perform("save", key, async (connection, keys) => {
       const { expect, unlock: token } = options;
-      const result =
-        expect === "absent"
-          ? await create(connection, keys, record, ttlMs)
-          : await replaceAt(connection, keys, record, ttlMs, expect);
-      if (result.kind === "stored" && token !== undefined) {
-        // The record is stored, whatever becomes of the lease: if it cannot be given back now, it ends by itself.
-        await unlock(connection, keys, token, expect === "absent" ? undefined : known(expect)).catch(
-          () => false,
-        );
+      const write = { record, ttlMs };
+      if (expect === "absent") {
+        return unlockAfter(await create(connection, keys, write), connection, keys, token);
       }
-      return result;
+      const revision = known(expect);
+      if (token !== undefined && revision?.lease?.token === token) {
+        return replaceAndUnlock(connection, keys, write, revision, revision.lease);
+      }
+      return unlockAfter(await replaceAt(connection, keys, write, expect), connection, keys, token);
     });
   }
 
@@ -233,11 +240,15 @@ async function loadWithLease(
       if (added.status === status.ok) await connection.ask([deleteIf(keys.lease, casOf(added))], mark);
       return stored ? found(stored) : { kind: "absent" };
     }
-    if (added.status === status.ok) return found(stored, casOf(added));
+    if (added.status === status.ok) return foundWithLease(stored, lease, casOf(added));
     const holder = leaseIn(held);
-    if (holder && holder.token !== lease.token) return { kind: "locked", retryAfterMs: holder.ttlMs };
-    const renewed = holder && (await replaceLease(connection, keys, lease, holder.cas, mark));
-    if (renewed) return found(stored, casOf(renewed));
+    if (holder && holder.token !== lease.token) {
+      await markAsWanted(connection, keys, holder.token);
+      return { kind: "locked", retryAfterMs: holder.ttlMs };
+    }
+    const taken = holder && (await takeAgain(connection, keys, lease, holder.cas, mark));
+    if (taken)
+      return { ...foundWithLease(stored, lease, taken.cas), ...(taken.isWanted && { isWanted: true }) };
     // It ended between the two questions, or changed while we renewed it. Ask again.
   }
   throw tooBusy();
@@ -246,11 +257,41 @@ async function loadWithLease(
 const read = (keys: StorageKeys, renewTtlMs: number | undefined) =>
   renewTtlMs === undefined ? get(keys.record) : getAndTouch(keys.record, renewTtlMs);
 
-const found = ({ record, revision }: Stored, leaseCas?: bigint): LoadResult => ({
-  kind: "found",
-  record,
-  revision: leaseCas === undefined ? revision : { ...revision, leaseCas },
-});
+const found = ({ record, revision }: Stored) => ({ kind: "found", record, revision }) as const;
+
+const foundWithLease = ({ record, revision }: Stored, { token, ttlMs }: Lease, cas: bigint) =>
+  found({ record, revision: { ...revision, lease: { token, ttlMs, cas } } });
+
+/**
+ * Leaves word, beside the lease, that somebody was refused it. A token stands there, so that the next holder does not
+ * take it for its own. The word is a hint: where it cannot be left, nothing is lost but the turn.
+ */
+async function markAsWanted(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  token: string,
+): Promise<void> {
+  await connection.ask([set(keys.wanted, Buffer.from(token, "latin1"), wantedMs)]).catch(() => undefined);
+}
+
+/**
+ * Renews the lease that is the token's already, and asks in the same trip whether it is wanted.
+ * @returns undefined where it was not renewed
+ */
+async function takeAgain(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  lease: Lease,
+  cas: bigint,
+  mark: ConnectionMark,
+): Promise<{ readonly cas: bigint; readonly isWanted: boolean } | undefined> {
+  const answers = await connection.ask([renewal(keys, lease, cas), get(keys.wanted)], mark);
+  if (!answers) return undefined;
+  const [renewed, wanted] = answers.replies.map(checked) as [MemcachedReply, MemcachedReply];
+  if (renewed.status !== status.ok) return undefined;
+  const isWanted = wanted.status === status.ok && wanted.value.toString("latin1") === lease.token;
+  return { cas: casOf(renewed), isWanted };
+}
 
 /** memcached had to be told a time to live before it showed the record, which may ask for another. */
 async function renewAsTheRecordWants(
@@ -264,11 +305,16 @@ async function renewAsTheRecordWants(
   await askOne(connection, touch(keys.record, wantedTtlMs));
 }
 
+/** A record that shall be stored. */
+interface Write {
+  readonly record: Uint8Array;
+  readonly ttlMs: number;
+}
+
 async function create(
   connection: MemcachedConnection,
   keys: StorageKeys,
-  record: Uint8Array,
-  ttlMs: number,
+  { record, ttlMs }: Write,
 ): Promise<SaveResult> {
   for (let round = 0; round < maxRounds; round += 1) {
     const { replies, connection: mark } = await ask(connection, [add(keys.record, record, ttlMs)]);
@@ -281,15 +327,14 @@ async function create(
   throw tooBusy();
 }
 
+/** Replaces the record under its CAS id, as long as that is right; else compares what is there with what is expected. */
 async function replaceAt(
   connection: MemcachedConnection,
   keys: StorageKeys,
-  record: Uint8Array,
-  ttlMs: number,
+  { record, ttlMs }: Write,
   expect: Revision,
 ): Promise<SaveResult> {
-  // A tombstone is never replaced, not even by who has its CAS id.
-  let revision = expect.version === tombstoneVersion ? undefined : known(expect);
+  let revision = known(expect);
   for (let round = 0; round < maxRounds; round += 1) {
     if (!revision) {
       const current = await readStored(connection, keys);
@@ -305,13 +350,61 @@ async function replaceAt(
     );
     if (answers) {
       const reply = checked(answers.replies[0]!);
-      if (reply.status === status.ok) return storedAs(record, reply, answers.connection);
+      if (reply.status === status.ok) return storedAs(record, reply, answers.connection, revision.lease);
       if (reply.status === status.notFound) return { kind: "gone" };
     }
     // Another record, or the CAS id is of another connection. Look at what is there.
     revision = undefined;
   }
   throw tooBusy();
+}
+
+/**
+ * One trip: replaces the record and deletes the lease that was loaded with it, each under its CAS id. memcached does the
+ * second also where it refuses the first. Then the lease is taken back, unless another was faster: who held it learns
+ * that when it is to be renewed, and no save goes without the version check.
+ */
+async function replaceAndUnlock(
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  write: Write,
+  revision: MemcachedRevision,
+  lease: HeldLease,
+): Promise<SaveResult> {
+  const answers = await connection.ask(
+    [replace(keys.record, write.record, write.ttlMs, revision.cas), deleteIf(keys.lease, lease.cas)],
+    revision.connection,
+  );
+  if (answers) {
+    const [replaced, deleted] = answers.replies as [MemcachedReply, MemcachedReply];
+    if (replaced.status === status.ok) {
+      const result = storedAs(write.record, replaced, answers.connection);
+      // Another CAS id: it was renewed meanwhile, or is another's.
+      const isOver = deleted.status === status.ok || deleted.status === status.notFound;
+      return isOver ? result : unlockAfter(result, connection, keys, lease.token);
+    }
+    if (deleted.status === status.ok) {
+      const takeBack = add(keys.lease, leaseValue(lease), leaseTtlMs(lease));
+      await connection.ask([takeBack], answers.connection).catch(() => undefined);
+    }
+    checked(replaced);
+  }
+  // Another record, or the CAS ids are of another connection. Look at what is there.
+  const result = await replaceAt(connection, keys, write, { version: revision.version });
+  return unlockAfter(result, connection, keys, lease.token);
+}
+
+/** Gives the lease back where the record was stored. That stands, whatever becomes of the lease: it ends by itself. */
+async function unlockAfter(
+  result: SaveResult,
+  connection: MemcachedConnection,
+  keys: StorageKeys,
+  token: string | undefined,
+): Promise<SaveResult> {
+  if (result.kind === "stored" && token !== undefined) {
+    await unlock(connection, keys, token).catch(() => false);
+  }
+  return result;
 }
 
 async function putIfNewer(
@@ -342,41 +435,18 @@ async function renewLease(
     const { replies, connection: mark } = await ask(connection, [get(keys.lease)]);
     const holder = leaseIn(replies[0]!);
     if (holder?.token !== lease.token) return false;
-    if (await replaceLease(connection, keys, lease, holder.cas, mark)) return true;
+    const answers = await connection.ask([renewal(keys, lease, holder.cas)], mark);
+    if (answers && checked(answers.replies[0]!).status === status.ok) return true;
   }
   throw tooBusy();
 }
 
 /** Never TOUCH: it asks nobody whose lease it is. */
-async function replaceLease(
-  connection: MemcachedConnection,
-  keys: StorageKeys,
-  lease: Lease,
-  cas: bigint,
-  mark: ConnectionMark,
-): Promise<MemcachedReply | undefined> {
-  const answers = await connection.ask(
-    [replace(keys.lease, leaseValue(lease), leaseTtlMs(lease), cas)],
-    mark,
-  );
-  const reply = answers && checked(answers.replies[0]!);
-  return reply?.status === status.ok ? reply : undefined;
-}
+const renewal = (keys: StorageKeys, lease: Lease, cas: bigint) =>
+  replace(keys.lease, leaseValue(lease), leaseTtlMs(lease), cas);
 
-/**
- * Deletes the lease under the CAS id of the very lease that the token was found in.
- * @param revision of a record that was loaded with this lease: its CAS id of the lease may still be right
- */
-async function unlock(
-  connection: MemcachedConnection,
-  keys: StorageKeys,
-  token: string,
-  revision?: MemcachedRevision,
-): Promise<boolean> {
-  if (revision?.leaseCas !== undefined) {
-    const answers = await connection.ask([deleteIf(keys.lease, revision.leaseCas)], revision.connection);
-    if (answers && checked(answers.replies[0]!).status === status.ok) return true;
-  }
+/** Deletes the lease under the CAS id of the very lease that the token was found in. */
+async function unlock(connection: MemcachedConnection, keys: StorageKeys, token: string): Promise<boolean> {
   for (let round = 0; round < maxRounds; round += 1) {
     const { replies, connection: mark } = await ask(connection, [get(keys.lease)]);
     const holder = leaseIn(replies[0]!);
@@ -411,16 +481,30 @@ function storedIn(reply: MemcachedReply, mark: ConnectionMark): Stored | undefin
 
 const isSameWrite = (one: Uint8Array, other: Uint8Array) => writeIdOf(one) === writeIdOf(other);
 
-const storedAs = (record: Uint8Array, reply: MemcachedReply, mark: ConnectionMark): SaveResult => {
-  const revision: MemcachedRevision = { version: versionOf(record), cas: casOf(reply), connection: mark };
+/** @param lease that was loaded with the record before, on this connection, and is held on */
+const storedAs = (
+  record: Uint8Array,
+  reply: MemcachedReply,
+  connection: ConnectionMark,
+  lease?: HeldLease,
+): SaveResult => {
+  const revision: MemcachedRevision = {
+    version: versionOf(record),
+    cas: casOf(reply),
+    connection,
+    ...(lease && { lease }),
+  };
   return { kind: "stored", revision };
 };
 
 const storedAgain = ({ revision }: Stored): SaveResult => ({ kind: "stored", revision });
 
-/** The revision with what memcached needs; undefined where it comes from elsewhere and says no more than the version. */
+/**
+ * The revision with what memcached needs; undefined where it comes from elsewhere and says no more than the version. Also
+ * for a tombstone: it is never replaced, not even by who has its CAS id.
+ */
 const known = (revision: Revision): MemcachedRevision | undefined =>
-  "cas" in revision ? (revision as MemcachedRevision) : undefined;
+  "cas" in revision && revision.version !== tombstoneVersion ? (revision as MemcachedRevision) : undefined;
 
 async function ask(connection: MemcachedConnection, requests: readonly MemcachedRequest[]): Promise<Answers> {
   const answers = await connection.ask(requests);

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from "../clock.js";
 import { MsmError } from "../errors.js";
 import { idleTimeoutMsOf, isTombstone, versionOf, writeIdOf } from "./record-prefix.js";
+import { ReleaseListeners } from "./release-listeners.js";
 import type { Lease, LoadOptions, LoadResult, SaveOptions, SaveResult, Storage } from "./storage.js";
 import { checkKey } from "./storage-keys.js";
 
@@ -17,10 +18,17 @@ export function memoryStorage(options: MemoryStorageOptions = {}): Storage {
   return new MemoryStorage(options.clock ?? systemClock);
 }
 
+/** Who has a lease, and whether another was refused it. */
+interface Holder {
+  readonly token: string;
+  isWanted: boolean;
+}
+
 class MemoryStorage implements Storage {
   readonly kind = "memory";
   readonly #records: ExpiringMap<Uint8Array>;
-  readonly #leases: ExpiringMap<string>;
+  readonly #leases: ExpiringMap<Holder>;
+  readonly #listeners = new ReleaseListeners();
   #closed = false;
 
   constructor(clock: Clock) {
@@ -32,16 +40,19 @@ class MemoryStorage implements Storage {
     this.#check(key);
     const record = this.#records.get(key);
     if (!record) return { kind: "absent" };
+    let isWanted = false;
     if (!isTombstone(record)) {
       if (options.lease) {
-        const retryAfterMs = this.#takeLease(key, options.lease);
-        if (retryAfterMs !== undefined) return { kind: "locked", retryAfterMs };
+        const holder = this.#takeLease(key, options.lease);
+        if (!holder) return { kind: "locked", retryAfterMs: this.#leases.remainingMs(key) };
+        isWanted = holder.isWanted;
       }
       if (options.renewTtlMs !== undefined) {
         this.#records.expireIn(key, idleTimeoutMsOf(record) || options.renewTtlMs);
       }
     }
-    return { kind: "found", record: record.slice(), revision: { version: versionOf(record) } };
+    const revision = { version: versionOf(record) };
+    return { kind: "found", record: record.slice(), revision, ...(isWanted && { isWanted }) };
   }
 
   async save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult> {
@@ -77,12 +88,16 @@ class MemoryStorage implements Storage {
 
   async renewLease(key: string, lease: Lease): Promise<boolean> {
     this.#check(key);
-    return this.#leases.get(key) === lease.token && this.#leases.expireIn(key, lease.ttlMs);
+    return this.#leases.get(key)?.token === lease.token && this.#leases.expireIn(key, lease.ttlMs);
   }
 
   async unlock(key: string, token: string): Promise<boolean> {
     this.#check(key);
     return this.#freeLease(key, token);
+  }
+
+  onRelease(key: string, listener: () => void): () => void {
+    return this.#closed ? () => {} : this.#listeners.add(key, listener);
   }
 
   async ping(): Promise<void> {
@@ -93,18 +108,26 @@ class MemoryStorage implements Storage {
     this.#closed = true;
     this.#records.clear();
     this.#leases.clear();
+    this.#listeners.clear();
   }
 
-  /** Gives undefined where the lease is had, else the milliseconds that another still holds it. */
-  #takeLease(key: string, lease: Lease): number | undefined {
-    const holder = this.#leases.get(key);
-    if (holder !== undefined && holder !== lease.token) return this.#leases.remainingMs(key);
-    this.#leases.set(key, lease.token, lease.ttlMs);
-    return undefined;
+  /** Gives who holds the lease now; undefined where it is another, who learns that somebody was refused. */
+  #takeLease(key: string, lease: Lease): Holder | undefined {
+    const holder = this.#leases.get(key) ?? { token: lease.token, isWanted: false };
+    if (holder.token !== lease.token) {
+      holder.isWanted = true;
+      return undefined;
+    }
+    this.#leases.set(key, holder, lease.ttlMs);
+    return holder;
   }
 
   #freeLease(key: string, token: string): boolean {
-    return this.#leases.get(key) === token && this.#leases.delete(key);
+    const holder = this.#leases.get(key);
+    if (holder?.token !== token) return false;
+    this.#leases.delete(key);
+    if (holder.isWanted) this.#listeners.tell(key);
+    return true;
   }
 
   #check(key: string): void {

@@ -5,9 +5,10 @@ import { ownBytes } from "./own-bytes.js";
 import { versionOf } from "./record-prefix.js";
 import { RedisConnection } from "./redis-connection.js";
 import { isFromReplica, redisError } from "./redis-errors.js";
+import { RedisReleases } from "./redis-releases.js";
 import type { ScriptedRedis } from "./redis-scripts.js";
 import type { Lease, LoadOptions, LoadResult, SaveOptions, SaveResult, Storage } from "./storage.js";
-import { storageKeys } from "./storage-keys.js";
+import { leaseKey, storageKeys } from "./storage-keys.js";
 
 export interface RedisStorageOptions {
   /** `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, or the path of a unix socket. */
@@ -26,8 +27,8 @@ export interface RedisStorageOptions {
 /**
  * A storage node on a Redis server, or behind Sentinels, through ioredis. Redis 5 or later.
  *
- * Each operation is one command or one script. Uses one connection, and another one for `ping()`; the first is opened
- * at once, each again when it is needed after it was lost. Operations reject with MSM_ERR_STORAGE_UNAVAILABLE (also
+ * Each operation is one command or one script. Uses one connection, another one for `ping()`, and a third once somebody
+ * waits for a lease; the first is opened at once, each again when it is needed after it was lost. Operations reject with MSM_ERR_STORAGE_UNAVAILABLE (also
  * where Redis is loading, or a replica), _TIMEOUT, _PROTOCOL, _REFUSED (out of memory, not allowed), or MSM_ERR_CLOSED
  * after `close()`.
  */
@@ -41,6 +42,7 @@ class RedisStorage implements Storage {
   readonly #loaded: Promise<unknown>;
   readonly #main: RedisConnection;
   readonly #forPing: RedisConnection;
+  readonly #releases: RedisReleases;
   readonly #onWarning: ((message: string) => void) | undefined;
   #isPolicyKnown = false;
   #isClosed = false;
@@ -49,7 +51,9 @@ class RedisStorage implements Storage {
     this.#timeoutMs = operationTimeoutMs;
     this.#onWarning = onWarning;
     const address = { url, options: { connectTimeout: 2 * operationTimeoutMs, ...options } };
+    this.#releases = new RedisReleases(address);
     this.#main = new RedisConnection(address, (redis) => {
+      this.#releases.renew(reopenedError());
       // Who is warned only listens: what they throw is nobody's trouble here.
       this.#warnIfItEvicts(redis).catch(() => undefined);
     });
@@ -115,6 +119,10 @@ class RedisStorage implements Storage {
     return this.#perform("unlock", async (redis) => isYes(await redis.msmUnlock(keys.lease, token)));
   }
 
+  onRelease(key: string, listener: () => void): () => void {
+    return this.#releases.listen(leaseKey(key), listener);
+  }
+
   ping(): Promise<unknown> {
     return this.#within("ping", this.#forPing, async (redis) => {
       if ((await redis.ping()) !== "PONG") throw nonsense();
@@ -124,7 +132,8 @@ class RedisStorage implements Storage {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    await Promise.all([this.#main.end(closedError()), this.#forPing.end(closedError())]);
+    const connections = [this.#main, this.#forPing, this.#releases];
+    await Promise.all(connections.map((connection) => connection.end(closedError())));
   }
 
   #perform<T>(verb: string, run: (redis: ScriptedRedis) => Promise<T>): Promise<T> {
@@ -182,14 +191,15 @@ async function evictionWarning(redis: ScriptedRedis): Promise<string | "unknown 
 const untoldPolicy =
   "Redis does not tell its maxmemory-policy. It must be noeviction, or sessions and leases may vanish.";
 
-/** What the load script gave: {0} absent, {1, milliseconds} locked, {2, record} found. */
+/** What the load script gave: {0} absent, {1, milliseconds} locked, {2, record, 1 where it is wanted} found. */
 function loaded(reply: unknown): LoadResult {
   if (!Array.isArray(reply)) throw nonsense();
-  const [code, detail]: unknown[] = reply;
+  const [code, detail, wanted]: unknown[] = reply;
   if (code === 0 || (code === 2 && detail === null)) return { kind: "absent" };
   if (code === 1 && typeof detail === "number") return { kind: "locked", retryAfterMs: Math.max(detail, 1) };
   if (code === 2 && Buffer.isBuffer(detail)) {
-    return { kind: "found", record: ownBytes(detail), revision: { version: versionOf(detail) } };
+    const revision = { version: versionOf(detail) };
+    return { kind: "found", record: ownBytes(detail), revision, ...(wanted === 1 && { isWanted: true }) };
   }
   throw nonsense();
 }
@@ -205,5 +215,8 @@ const whole = (ms: number) => Math.ceil(ms);
 const asBuffer = (record: Uint8Array) => Buffer.from(record.buffer, record.byteOffset, record.byteLength);
 
 const nonsense = () => new MsmError("MSM_ERR_STORAGE_PROTOCOL", "the reply is none that Redis gives");
+
+const reopenedError = () =>
+  new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "the connection for the operations had to be opened anew");
 
 const closedError = () => new MsmError("MSM_ERR_CLOSED", "the redis storage is closed");

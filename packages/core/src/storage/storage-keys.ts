@@ -2,10 +2,12 @@ import { MsmError } from "../errors.js";
 
 const keyPattern = /^[A-Za-z0-9_\-:{}]{1,78}$/;
 
-/** Where the record of a session lies, and its lease: beside each other. */
+/** Where what belongs to a session lies: beside each other. */
 export interface StorageKeys {
   readonly record: string;
   readonly lease: string;
+  /** Where a storage cannot mark the lease itself: the mark that somebody was refused it. */
+  readonly wanted: string;
 }
 
 /**
@@ -25,5 +27,8 @@ export function checkKey(key: string): void {
  */
 export function storageKeys(key: string): StorageKeys {
   checkKey(key);
-  return { record: `${key}:s`, lease: `${key}:l` };
+  return { record: `${key}:s`, lease: leaseKey(key), wanted: `${key}:w` };
 }
+
+/** The key of the lease on the server. Unlike `storageKeys()` it takes any key, for where nothing is sent. */
+export const leaseKey = (key: string): string => `${key}:l`;
