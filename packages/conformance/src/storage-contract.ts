@@ -754,6 +754,22 @@ export function storageContract(
         expect(await storage.unlock(key, mine.token)).toBe(true);
       });
 
+      it("that became another's stay, though a save would give back the one that the record was loaded with", async () => {
+        const { key } = await stored({ version: 1 });
+        const [mine, theirs] = [lease(), lease()];
+        const { revision } = must(await storage.load(key, { lease: mine }), "found");
+        await other.unlock(key, mine.token);
+        must(await other.load(key, { lease: theirs }), "found");
+
+        const saved = await storage.save(key, testRecord({ version: 2 }), minuteMs, {
+          expect: revision,
+          unlock: mine.token,
+        });
+
+        expect(saved.kind).toBe("stored");
+        expect(await other.unlock(key, theirs.token)).toBe(true);
+      });
+
       timed("end by themselves, wanted as well", async () => {
         const { key } = await stored();
         const first = lease(1000);
