@@ -3,6 +3,7 @@ import http from "node:http";
 import { connect } from "node:net";
 import { Readable } from "node:stream";
 import {
+  type CommitOptions,
   type CommitResult,
   createSessionManager,
   MsmError,
@@ -552,7 +553,7 @@ class ObservedManager implements SessionManager {
     return {
       session: this.#opens === "without session" ? undefined : exchange.session,
       cookie: () => exchange.cookie(),
-      commit: () => this.#commit(exchange),
+      commit: (options) => this.#commit(exchange, options),
       end: () => {
         observed.ends++;
         return exchange.end();
@@ -560,10 +561,10 @@ class ObservedManager implements SessionManager {
     };
   }
 
-  async #commit(exchange: SessionExchange): Promise<CommitResult> {
+  async #commit(exchange: SessionExchange, options?: CommitOptions): Promise<CommitResult> {
     if (this.commitDelayMs > 0) await pause(this.commitDelayMs);
     if (this.#commitError !== undefined) return { outcome: "failed", error: this.#commitError };
-    const result = await exchange.commit();
+    const result = await exchange.commit(options);
     this.note("committed");
     this.onCommitted();
     return result;
@@ -595,6 +596,7 @@ class ObservedManager implements SessionManager {
   on: SessionManager["on"] = (event, listener) => this.#manager.on(event, listener);
   stats = () => this.#manager.stats();
   health = () => this.#manager.health();
+  withSession: SessionManager["withSession"] = (...args) => this.#manager.withSession(...args);
   close = () => this.#manager.close();
 }
 

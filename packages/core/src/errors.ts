@@ -10,6 +10,9 @@ export type MsmErrorCode =
   | "MSM_ERR_CODEC"
   | "MSM_ERR_ATTRIBUTE_NAME"
   | "MSM_ERR_CONFLICT"
+  | "MSM_ERR_LOCK_TIMEOUT"
+  | "MSM_ERR_LOCK_QUEUE_FULL"
+  | "MSM_ERR_ABORTED"
   | "MSM_ERR_SESSION_GONE"
   | "MSM_ERR_SESSION_DESTROYED"
   | "MSM_ERR_HEADERS_SENT"
@@ -26,10 +29,19 @@ const httpStatus: Record<MsmErrorCode, number> = {
   MSM_ERR_CODEC: 500,
   MSM_ERR_ATTRIBUTE_NAME: 500,
   MSM_ERR_CONFLICT: 409,
+  MSM_ERR_LOCK_TIMEOUT: 503,
+  MSM_ERR_LOCK_QUEUE_FULL: 503,
+  MSM_ERR_ABORTED: 503,
   MSM_ERR_SESSION_GONE: 503,
   MSM_ERR_SESSION_DESTROYED: 500,
   MSM_ERR_HEADERS_SENT: 500,
   MSM_ERR_CLOSED: 503,
+};
+
+/** What a client is told of when to come back: whoever holds the session will have answered by then. */
+const retryAfterSeconds: Partial<Record<MsmErrorCode, number>> = {
+  MSM_ERR_LOCK_TIMEOUT: 1,
+  MSM_ERR_LOCK_QUEUE_FULL: 1,
 };
 
 const brand = Symbol.for("msm.error");
@@ -43,6 +55,8 @@ export class MsmError extends Error {
   /** The HTTP status that fits where a request fails of this. Express, Koa and Fastify read it. */
   readonly status: number;
   readonly statusCode: number;
+  /** Headers that the answer to such a request should have. Express and Koa set them by themselves. */
+  readonly headers?: Readonly<Record<string, string>>;
 
   constructor(code: MsmErrorCode, message: string, options: { cause?: unknown } = {}) {
     super(`${code}: ${message}`, options);
@@ -50,6 +64,8 @@ export class MsmError extends Error {
     this.code = code;
     this.status = httpStatus[code];
     this.statusCode = this.status;
+    const seconds = retryAfterSeconds[code];
+    if (seconds !== undefined) this.headers = { "Retry-After": String(seconds) };
     Object.defineProperty(this, brand, { value: true });
   }
 

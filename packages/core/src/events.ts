@@ -15,6 +15,10 @@ export interface SessionEvents {
   merged: { session: string; attributes: readonly string[] };
   /** Two requests changed the same attribute; `kept` says whose value stands. */
   conflict: { session: string; attribute: string; kept: "mine" | "resolved" | "theirs" };
+  /** A request has waited for its session for `lockTimeoutMs`, and was refused, or went on without a lock. */
+  lockTimedOut: { session: string; outcome: "refused" | "optimistic" };
+  /** A request lost its lock before its end, after `heldMs`: the version check alone guards what it saves. */
+  leaseLost: { session: string; heldMs: number };
   /** A node had lost a record, or had an older one; it has the newest now. */
   repaired: { session: string; node: string };
   /** A stored record failed its check and was not used. */

@@ -6,20 +6,22 @@ export type { MsmErrorCode } from "./errors.js";
 export { MsmError } from "./errors.js";
 export type { SessionEvents, Unsubscribe } from "./events.js";
 export type { NodeHealth } from "./failover/health.js";
-export type { CommitResult, SessionExchange, SessionRequest } from "./life-cycle/exchange.js";
-export type { SessionManager } from "./manager.js";
+export type { CommitOptions, CommitResult, SessionExchange, SessionRequest } from "./life-cycle/exchange.js";
+export type { SessionManager, WorkOptions } from "./manager.js";
 export { createSessionManager } from "./manager.js";
 export type {
   AttributeConflict,
   CommonOptions,
   ConflictResolver,
   CookieOptions,
+  LockingMode,
+  LockingPredicate,
   NodeOptions,
   NonStickyOptions,
   SessionManagerOptions,
   StickyOptions,
 } from "./options.js";
-export type { Attributes, KeptAttributes, Session } from "./session/session.js";
+export type { Attributes, KeptAttributes, RegenerateOptions, Session } from "./session/session.js";
 export type { SessionStats } from "./stats.js";
 export type { MemcachedStorageOptions } from "./storage/memcached.js";
 export { memcachedStorage } from "./storage/memcached.js";

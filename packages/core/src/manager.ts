@@ -12,12 +12,17 @@ import type { SessionExchange, SessionRequest } from "./life-cycle/exchange.js";
 import type { Mode } from "./life-cycle/mode.js";
 import { nonStickyMode } from "./life-cycle/non-sticky.js";
 import { OpenExchanges } from "./life-cycle/open-exchanges.js";
+import type { RequestExchange } from "./life-cycle/request-exchange.js";
 import { stickyMode } from "./life-cycle/sticky.js";
 import { withoutSession } from "./life-cycle/without-session.js";
+import { createLocking } from "./locking/locking.js";
 import type { ResolvedOptions, SessionManagerOptions } from "./options.js";
 import type { Parts } from "./parts.js";
 import { resolveOptions } from "./resolve-options.js";
+import { lastTable, mergeTables } from "./session/merge.js";
 import { createSealer } from "./session/record.js";
+import type { Session } from "./session/session.js";
+import { identify, isSessionId } from "./session/session-id.js";
 import { countEvents, type SessionStats } from "./stats.js";
 import { memoryStorage } from "./storage/memory.js";
 
@@ -29,6 +34,18 @@ export interface SessionManager {
    * MSM_ERR_CLOSED after `close()`.
    */
   open(request: SessionRequest): Promise<SessionExchange>;
+  /**
+   * Runs `work` on a stored session outside of any request: for WebSocket messages, jobs, timers. What it changes is
+   * saved when it is done, unless it throws. Counts as a use of the session.
+   *
+   * In sticky mode, call it in the process that owns the session; done elsewhere, the owner sees the change when it saves
+   * the session next.
+   *
+   * @param id the session id, e.g. `req.session.id` of the request that began the work
+   * @returns what `work` gives. Rejects with what it throws, with MSM_ERR_SESSION_GONE where there is no such session, and
+   *   as `open()` and `session.save()` do
+   */
+  withSession<T>(id: string, work: (session: Session) => T | Promise<T>, options?: WorkOptions): Promise<T>;
   /** Calls `listener` on each event; what it throws is ignored. @returns what ends the subscription */
   on<E extends keyof SessionEvents>(event: E, listener: (detail: SessionEvents[E]) => void): Unsubscribe;
   /** Counts since the start, and what is held now. */
@@ -40,6 +57,15 @@ export interface SessionManager {
    * `closeTimeoutMs`, then ends all connections. Safe to call twice.
    */
   close(): Promise<void>;
+}
+
+/** How work is done on a session outside of a request. */
+export interface WorkOptions {
+  /**
+   * Whether it has the session to itself. Default: true where requests lock ("all", "auto", a pattern or a predicate), else
+   * false.
+   */
+  readonly lock?: boolean;
 }
 
 /** Checks the options and starts a manager. Throws MSM_ERR_OPTION on an option that makes no sense. */
@@ -71,6 +97,8 @@ function createParts(resolved: ResolvedOptions, options: SessionManagerOptions):
     ring,
     codecs: createCodecs(resolved.codec),
     exchanges: new OpenExchanges(),
+    locking: createLocking(resolved.locking, clock),
+    merge: resolved.saves === "whole" ? lastTable : mergeTables,
     cookies: createSessionCookies(resolved.cookie, keys.cookie, clock),
     replicas: new Replicas({
       ring,
@@ -112,8 +140,7 @@ function manage(mode: Mode, parts: Parts): SessionManager {
 
   return {
     async open(request) {
-      if (closing !== undefined) throw new MsmError("MSM_ERR_CLOSED", "the session manager is closed");
-      exchanges.begin();
+      begin();
       try {
         return await mode.open(request);
       } catch (error) {
@@ -121,6 +148,14 @@ function manage(mode: Mode, parts: Parts): SessionManager {
         if (options.onStorageError === "reject" || !isStorageTrouble(error)) throw error;
         return withoutSession;
       }
+    },
+    async withSession(id, work, { lock = parts.locking.locksWork } = {}) {
+      begin();
+      const exchange = await openById(id, lock).catch((error: unknown) => {
+        exchanges.end();
+        throw error;
+      });
+      return workIn(exchange, work);
     },
     on: (event, listener) => events.on(event, listener),
     stats: () => ({ events: { ...counts }, ...mode.gauges() }),
@@ -130,6 +165,17 @@ function manage(mode: Mode, parts: Parts): SessionManager {
       return closing;
     },
   };
+
+  function begin(): void {
+    if (closing !== undefined) throw new MsmError("MSM_ERR_CLOSED", "the session manager is closed");
+    exchanges.begin();
+  }
+
+  async function openById(id: string, lock: boolean): Promise<RequestExchange> {
+    const exchange = isSessionId(id) ? await mode.openById(identify(id), { lock }) : undefined;
+    if (exchange === undefined) throw new MsmError("MSM_ERR_SESSION_GONE", "there is no session of that id");
+    return exchange;
+  }
 
   async function shutDown(): Promise<void> {
     await Promise.race([
@@ -144,6 +190,21 @@ function manage(mode: Mode, parts: Parts): SessionManager {
   async function drain(): Promise<void> {
     await Promise.all([exchanges.ended(), mode.drain()]);
     await mode.drain();
+  }
+}
+
+async function workIn<T>(exchange: RequestExchange, work: (session: Session) => T | Promise<T>): Promise<T> {
+  exchange.cookie(); // there is no response that could announce a new id
+  try {
+    const result = await work(exchange.session);
+    const { error } = await exchange.commit();
+    if (error !== undefined) throw error;
+    return result;
+  } catch (error) {
+    exchange.discard();
+    throw error;
+  } finally {
+    await exchange.end();
   }
 }
 

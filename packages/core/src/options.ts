@@ -1,5 +1,6 @@
 import type { Clock } from "./clock.js";
 import type { Codec } from "./codec/codec.js";
+import type { SessionRequest } from "./life-cycle/exchange.js";
 import type { Storage } from "./storage/storage.js";
 
 /** What `createSessionManager()` takes: the options of one mode, and those that both share. */
@@ -51,13 +52,33 @@ export interface CommonOptions {
   readonly absoluteTimeoutMs?: number;
   /** How attribute values become bytes: "json", or a codec of your own. Default "json". */
   readonly codec?: "json" | Codec;
-  /** How requests of one session are kept apart. "optimistic": no lock, a version check and a merge. Default "optimistic". */
-  readonly locking?: "optimistic";
+  /**
+   * How requests of one session are kept apart. "optimistic": no lock, a version check and a merge per attribute.
+   * "all": each request has its session to itself. "auto": each but those whose method and route were seen to only read.
+   * A pattern or a predicate: those whose path, or which, it matches. "app": those that call `session.lock()`.
+   * "none": neither lock nor merge, the whole session as it was saved last stands. Default "optimistic".
+   */
+  readonly locking?: LockingMode | RegExp | LockingPredicate;
   /**
    * What happens where two requests changed the same attribute. "last-write-wins" keeps the later one, with an event;
-   * "fail" rejects the later one (409); a function gives the value to keep. Default "last-write-wins".
+   * "fail" rejects the later one (409); a function gives the value to keep. Where a request locks, and under "auto",
+   * "last-write-wins" means "fail". Default "last-write-wins".
    */
   readonly onConflict?: "last-write-wins" | "fail" | ConflictResolver;
+  /**
+   * What a request gets that has waited for its session for `lockTimeoutMs`. "error": 503 with Retry-After.
+   * "optimistic": it goes on without a lock, under version check and merge. Default "error".
+   */
+  readonly onLockTimeout?: "error" | "optimistic";
+  /** The longest a request waits for its session, in milliseconds. Default 2000. */
+  readonly lockTimeoutMs?: number;
+  /**
+   * How long a lease outlives its holder, in milliseconds; while the holder lives it is renewed. What a crashed process
+   * had locked is free after that. memcached can do no less than 3000. Default 3000.
+   */
+  readonly leaseTtlMs?: number;
+  /** The longest a request keeps its session to itself, in milliseconds. Default 30,000. */
+  readonly maxLeaseMs?: number;
   /**
    * What a request gets while its session cannot be read. "reject": `open()` rejects (503). "without-session": it has
    * no session, and no cookie is sent. Default "reject".
@@ -72,6 +93,11 @@ export interface CommonOptions {
   /** Where time is read. Default: the machine's clock. */
   readonly clock?: Clock;
 }
+
+export type LockingMode = "optimistic" | "none" | "all" | "auto" | "app";
+
+/** Decides which requests have their session to themselves. Must neither wait nor throw. */
+export type LockingPredicate = (request: SessionRequest) => boolean;
 
 /** Three values of one attribute, decoded; undefined where it is absent. */
 export interface AttributeConflict {
@@ -122,6 +148,13 @@ export interface ResolvedOptions {
   readonly idleTimeoutMs: number;
   readonly absoluteTimeoutMs: number | undefined;
   readonly codec: Codec;
+  readonly locking: ResolvedLocking<SessionRequest>;
+  /** What a save does that meets a newer version: merge with it, or stand in its place. */
+  readonly saves: "merged" | "whole";
+  readonly onLockTimeout: "error" | "optimistic";
+  readonly lockTimeoutMs: number;
+  readonly leaseTtlMs: number;
+  readonly maxLeaseMs: number;
   readonly onConflict: "last-write-wins" | "fail" | ConflictResolver;
   readonly onStorageError: "reject" | "without-session";
   readonly operationTimeoutMs: number;
@@ -129,6 +162,11 @@ export interface ResolvedOptions {
   readonly closeTimeoutMs: number;
   readonly clock: Clock;
 }
+
+/** Which requests lock from their start. */
+export type ResolvedLocking<R> =
+  | { readonly kind: "never" | "all" | "auto" }
+  | { readonly kind: "where"; readonly locks: (request: R) => boolean };
 
 /** The options of the sticky mode with every default filled in. */
 export interface ResolvedStickyOptions {

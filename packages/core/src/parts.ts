@@ -4,8 +4,11 @@ import type { SessionCookies } from "./cookie/session-cookie.js";
 import type { EventEmitter } from "./events.js";
 import type { Replicas } from "./failover/replicas.js";
 import type { Ring } from "./failover/ring.js";
+import type { SessionRequest } from "./life-cycle/exchange.js";
 import type { OpenExchanges } from "./life-cycle/open-exchanges.js";
+import type { Locking } from "./locking/locking.js";
 import type { ResolvedOptions } from "./options.js";
+import type { Merge } from "./session/merge.js";
 import type { RecordSealer } from "./session/record.js";
 
 /** What a manager is made of: built once at its start, handed to every step of the life cycle. */
@@ -18,5 +21,8 @@ export interface Parts {
   readonly sealer: RecordSealer;
   readonly ring: Ring;
   readonly replicas: Replicas;
+  readonly locking: Locking<SessionRequest>;
+  /** What becomes of a save that meets a newer version. */
+  readonly merge: Merge;
   readonly exchanges: OpenExchanges;
 }

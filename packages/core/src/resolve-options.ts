@@ -3,10 +3,13 @@ import { systemClock } from "./clock.js";
 import type { Codec } from "./codec/codec.js";
 import { jsonCodec } from "./codec/json.js";
 import { MsmError } from "./errors.js";
+import type { SessionRequest } from "./life-cycle/exchange.js";
+import { pathOf } from "./locking/locking.js";
 import { milliseconds } from "./milliseconds.js";
 import type {
   CookieOptions,
   ResolvedCookieOptions,
+  ResolvedLocking,
   ResolvedOptions,
   ResolvedStickyOptions,
   SessionManagerOptions,
@@ -31,6 +34,10 @@ const known = {
     ...[
       "codec",
       "locking",
+      "onLockTimeout",
+      "lockTimeoutMs",
+      "leaseTtlMs",
+      "maxLeaseMs",
       "onConflict",
       "onStorageError",
       "operationTimeoutMs",
@@ -51,7 +58,6 @@ export function resolveOptions(options: SessionManagerOptions): ResolvedOptions 
   if (typeof options !== "object" || options === null) throw wrong("options", "an object", options);
   const mode = oneOf("mode", options.mode ?? "non-sticky", ["sticky", "non-sticky"]);
   checkNames("", options, mode === "sticky" ? [...known.common, ...known.sticky] : known.common, mode);
-  oneOf("locking", options.locking ?? "optimistic", ["optimistic"]);
   return Object.freeze({
     mode: options.mode === "sticky" ? resolveSticky(options) : ({ kind: "non-sticky" } as const),
     secrets: resolveSecrets(options.secret),
@@ -67,6 +73,11 @@ export function resolveOptions(options: SessionManagerOptions): ResolvedOptions 
       milliseconds("absoluteTimeoutMs", value),
     ),
     codec: resolveCodec(options.codec ?? "json"),
+    locking: resolveLocking(options.locking ?? "optimistic"),
+    saves: resolveSaves(options),
+    onLockTimeout: oneOf("onLockTimeout", options.onLockTimeout ?? "error", ["error", "optimistic"]),
+    lockTimeoutMs: milliseconds("lockTimeoutMs", options.lockTimeoutMs ?? 2000),
+    ...resolveLease(options),
     onConflict:
       typeof options.onConflict === "function"
         ? options.onConflict
@@ -80,6 +91,38 @@ export function resolveOptions(options: SessionManagerOptions): ResolvedOptions 
     closeTimeoutMs: milliseconds("closeTimeoutMs", options.closeTimeoutMs ?? 5000),
     clock: options.clock ?? systemClock,
   });
+}
+
+const lockingModes = ["optimistic", "none", "all", "auto", "app"] as const;
+
+function resolveLocking(locking: unknown): ResolvedLocking<SessionRequest> {
+  if (typeof locking === "function") {
+    const locks = locking as (request: SessionRequest) => unknown;
+    return { kind: "where", locks: (request) => Boolean(locks(request)) };
+  }
+  if (locking instanceof RegExp) {
+    // With the flags g or y a pattern remembers where it matched last.
+    const pattern = new RegExp(locking.source, locking.flags.replace(/[gy]/g, ""));
+    return { kind: "where", locks: ({ url }) => pattern.test(pathOf(url)) };
+  }
+  const mode = lockingModes.find((each) => each === locking);
+  if (mode === undefined) {
+    throw wrong("locking", `${lockingModes.map(show).join(" or ")}, a RegExp or a function`, locking);
+  }
+  return { kind: mode === "all" || mode === "auto" ? mode : "never" };
+}
+
+function resolveSaves({ locking, onConflict = "last-write-wins" }: SessionManagerOptions) {
+  if (locking !== "none") return "merged";
+  if (onConflict !== "last-write-wins") throw needs('locking "none"', 'onConflict "last-write-wins"');
+  return "whole";
+}
+
+function resolveLease(options: SessionManagerOptions) {
+  const leaseTtlMs = milliseconds("leaseTtlMs", options.leaseTtlMs ?? 3000);
+  const maxLeaseMs = milliseconds("maxLeaseMs", options.maxLeaseMs ?? Math.max(30_000, leaseTtlMs));
+  if (maxLeaseMs < leaseTtlMs) throw needs(`leaseTtlMs ${leaseTtlMs}`, "a maxLeaseMs that is no less");
+  return { leaseTtlMs, maxLeaseMs };
 }
 
 function resolveSticky(options: SessionManagerOptions & { mode: "sticky" }): ResolvedStickyOptions {
@@ -218,6 +261,7 @@ const wrong = (name: string, wanted: string, got: unknown) =>
 const needs = (what: string, needed: string) => new MsmError("MSM_ERR_OPTION", `${what} needs ${needed}`);
 
 function show(value: unknown): string {
+  if (typeof value === "function") return "a function";
   return typeof value === "string" || typeof value === "object"
     ? (JSON.stringify(value) ?? "nothing")
     : String(value);

@@ -8,6 +8,8 @@ export interface SessionStats {
   readonly localSessions: number;
   /** Sessions whose newest state no node has yet. */
   readonly unsavedSessions: number;
+  /** Requests that wait for their session, as another one has it. */
+  readonly waitingRequests: number;
 }
 
 /** Counts every event from now on. @returns the counts, which go on counting */
@@ -18,6 +20,8 @@ export function countEvents(events: EventEmitter): Readonly<Record<keyof Session
     relocated: 0,
     merged: 0,
     conflict: 0,
+    lockTimedOut: 0,
+    leaseLost: 0,
     repaired: 0,
     spoilt: 0,
     destroyed: 0,

@@ -1,6 +1,7 @@
 // Re-exported and not merely imported: the build drops an import of nothing, and `req.session` would lose its type.
 export type { SessionData } from "express-session";
 
+import type { RegenerateOptions } from "@msm/core";
 import { session } from "./middleware.js";
 
 export type { ReadyManager, SessionMiddleware, SessionOptions } from "./middleware.js";
@@ -15,7 +16,16 @@ declare module "express-session" {
     /** Gives up this request's changes. `req.session` is a new object then, with what is stored. */
     reload(): Promise<void>;
     /** Ends the session and begins another, with another id and empty. `req.session` is a new object then. */
-    regenerate(): Promise<void>;
+    regenerate(options?: RegenerateOptions): Promise<void>;
+    /** Whether this request has the session to itself now. */
+    readonly isLocked: boolean;
+    /**
+     * Waits until this request has the session to itself, and brings `req.session` up to date; until the response, or
+     * `release()`. Rejects with MSM_ERR_LOCK_TIMEOUT, MSM_ERR_LOCK_QUEUE_FULL, MSM_ERR_SESSION_GONE or MSM_ERR_CONFLICT.
+     */
+    lock(): Promise<void>;
+    /** Lets the next request in before this one is answered; what is changed is not saved by it. */
+    release(): Promise<void>;
     /** Ends the session and clears its cookie. `req.session` is undefined from the call on. */
     destroy(): Promise<void>;
   }

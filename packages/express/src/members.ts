@@ -1,4 +1,4 @@
-import type { Attributes } from "@msm/core";
+import type { Attributes, RegenerateOptions } from "@msm/core";
 import type { Cookie, Session as ExpressSession } from "express-session";
 import expressSession from "express-session";
 import type { RequestSession } from "./request-session.js";
@@ -48,8 +48,15 @@ const prototype: object = Object.create(expressSession.Session.prototype, {
   ...getter("req", (members) => members[owner].req),
   ...asynchronous("save", (own) => own.session.save()),
   ...asynchronous("reload", (own) => own.reload()),
-  ...asynchronous("regenerate", (own) => own.regenerate()),
+  ...asynchronous("regenerate", (own, options) => own.regenerate(options)),
   ...asynchronous("destroy", (own) => own.destroy()),
+  ...getter("isLocked", (members) => members[owner].session.isLocked),
+  ...described("lock", function (this: Members) {
+    return this[owner].session.lock();
+  }),
+  ...described("release", function (this: Members) {
+    return this[owner].session.release();
+  }),
   ...method("touch", (members) => {
     members[owner].session.touch();
     const { cookie } = members;
@@ -76,10 +83,13 @@ function method(name: string, run: (members: Members) => void): PropertyDescript
 }
 
 /** With a callback, a method returns its session, as express-session's does; without one, a promise. */
-function asynchronous(name: string, run: (own: RequestSession) => Promise<void>): PropertyDescriptorMap {
-  return described(name, function (this: Members, callback?: Callback) {
+function asynchronous(
+  name: string,
+  run: (own: RequestSession, options?: RegenerateOptions) => Promise<void>,
+): PropertyDescriptorMap {
+  return described(name, function (this: Members, callback?: Callback | RegenerateOptions) {
+    if (typeof callback !== "function") return ignorable(run(this[owner], callback));
     const done = run(this[owner]);
-    if (typeof callback !== "function") return ignorable(done);
     // On the next tick, so that what a callback throws is an exception and not a promise that nobody holds.
     done.then(
       () => process.nextTick(callback),

@@ -1,4 +1,11 @@
-import type { CommitResult, CookieOptions, Session, SessionExchange } from "@msm/core";
+import type {
+  CommitOptions,
+  CommitResult,
+  CookieOptions,
+  RegenerateOptions,
+  Session,
+  SessionExchange,
+} from "@msm/core";
 import type { Request } from "express";
 import type { Cookie, Session as ExpressSession } from "express-session";
 import { createMembers, type Detach } from "./members.js";
@@ -45,9 +52,12 @@ export class RequestSession implements SessionExchange {
 
   // --- the exchange -----------------------------------------------------------------------------------------------
 
-  async commit(): Promise<CommitResult> {
-    if (this.#isKept) return { outcome: "unneeded" };
-    const result = await this.#exchange.commit();
+  async commit(options?: CommitOptions): Promise<CommitResult> {
+    if (this.#isKept) {
+      if (options?.keepLease !== true) await this.session.release();
+      return { outcome: "unneeded" };
+    }
+    const result = await this.#exchange.commit(options);
     if (result.outcome === "stored" || result.outcome === "kept") this.#renewAgedCookie();
     return result;
   }
@@ -92,10 +102,10 @@ export class RequestSession implements SessionExchange {
     this.#renewView();
   }
 
-  async regenerate(): Promise<void> {
+  async regenerate(options?: RegenerateOptions): Promise<void> {
     const { id } = this.session;
     const attributes = { ...this.session.attributes };
-    await this.session.regenerate({ keep: "none" });
+    await this.session.regenerate(options);
     // Passport copies from the old object to the new one (`keepSessionInfo`), so the old one keeps what it had.
     this.#detach?.(id, attributes);
     this.#renewView();

@@ -266,7 +266,9 @@ describe.each([
 
     const { cookie } = await visitor(await start(app)).ask("/sub/page?a=1");
 
-    expect(opened).toEqual([{ method: "GET", url: "/sub/page?a=1", cookieHeader: undefined, secure: false }]);
+    expect(opened).toMatchObject([
+      { method: "GET", url: "/sub/page?a=1", cookieHeader: undefined, secure: false },
+    ]);
     expect(cookie).toMatch(/^sid=/);
   });
 

@@ -45,13 +45,13 @@ export class MissedRecords {
     if (!this.#retries.has(node.id)) void this.#deliver(node);
   }
 
-  /** True where a node has not yet taken the end of this session. */
-  hasTombstone(key: string): boolean {
+  /** The end of this session that a node has not yet taken; undefined where there is none. */
+  tombstone(key: string): Uint8Array | undefined {
     for (const backlog of this.#perNode.values()) {
       const missed = backlog.get(key);
-      if (missed !== undefined && isTombstone(missed.bytes)) return true;
+      if (missed !== undefined && isTombstone(missed.bytes)) return missed.bytes;
     }
-    return false;
+    return undefined;
   }
 
   close(): void {

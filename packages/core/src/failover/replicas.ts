@@ -1,32 +1,47 @@
 import type { Clock } from "../clock.js";
 import { MsmError } from "../errors.js";
 import type { EventEmitter } from "../events.js";
-import { isNewerFormat, type RecordSealer, type SessionRecord } from "../session/record.js";
+import { isNewerFormat, type RecordSealer, type SessionRecord, type Successor } from "../session/record.js";
 import { type SessionIdentity, storageKey } from "../session/session-id.js";
 import { isTombstone, tombstoneVersion, versionOf, writeIdOf } from "../storage/record-prefix.js";
-import type { Revision } from "../storage/storage.js";
+import type { Lease, Revision } from "../storage/storage.js";
 import { MissedRecords } from "./missed-records.js";
 import type { Ring } from "./ring.js";
 import type { RingNode } from "./ring-node.js";
 
 /** A record that was found, checked, and where. */
 export interface FoundRecord {
+  readonly kind: "found";
   readonly node: RingNode;
   readonly revision: Revision;
   readonly bytes: Uint8Array;
   readonly record: SessionRecord;
+  /** Whether another process waits for the lease that it was read under. */
+  readonly isWanted?: boolean;
 }
 
 /** A session's newest record, or why there is none. */
-export type ReadResult = FoundRecord | "absent" | "destroyed";
+export type ReadResult = FoundRecord | "absent" | Ended;
+
+/** The session was destroyed. */
+export interface Ended {
+  readonly kind: "ended";
+  /** Where it goes on under a new id. */
+  readonly successor: Successor | undefined;
+}
 
 /** What became of a write. */
 export type WriteResult =
-  | { readonly kind: "stored"; readonly node: RingNode; readonly revision: Revision }
+  | {
+      readonly kind: "stored";
+      readonly node: RingNode;
+      readonly revision: Revision;
+      /** Whether the lease was given back with it. */
+      readonly gaveBack: boolean;
+    }
   /** Another wrote a version that this one does not contain. */
   | { readonly kind: "newer"; readonly found: FoundRecord }
-  /** The session was destroyed. */
-  | { readonly kind: "destroyed" }
+  | Ended
   /** No node has the session any more: it expired, was evicted, or all nodes that had it started empty. */
   | { readonly kind: "gone" };
 
@@ -36,7 +51,7 @@ export type CopyResult =
   /** No other node can be reached. */
   | { readonly kind: "alone" }
   | { readonly kind: "newer"; readonly found: FoundRecord }
-  | { readonly kind: "destroyed" };
+  | Ended;
 
 export interface WriteRequest {
   readonly identity: SessionIdentity;
@@ -48,10 +63,28 @@ export interface WriteRequest {
   readonly replaces: Revision | undefined;
   /** Whether a record that is on no node any more is written again: only who holds the whole session may say so. */
   readonly recreate: boolean;
+  /** Token of the lease on `node` that is given back with the write. */
+  readonly unlock?: string | undefined;
+}
+
+/** Another holds the session's lease. */
+export interface LockedRecord {
+  readonly kind: "locked";
+  readonly node: RingNode;
+  /** The lease ends by itself by then, unless it is renewed. */
+  readonly retryAfterMs: number;
+}
+
+/** What a node is asked for with the record. */
+interface AskOptions {
+  /** See `read`. */
+  readonly leftMs?: number | undefined;
+  readonly lease?: Lease | undefined;
 }
 
 type Answer =
-  | ({ readonly kind: "found" } & FoundRecord)
+  | FoundRecord
+  | LockedRecord
   | { readonly kind: "absent"; readonly node: RingNode }
   | { readonly kind: "spoilt"; readonly node: RingNode }
   | {
@@ -96,24 +129,46 @@ export class Replicas {
    * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it cannot be known whether there is one, or which is the newest
    */
   async read(identity: SessionIdentity, hint: string, leftMs?: number): Promise<ReadResult> {
-    const key = this.#key(identity);
-    if (this.#missed.hasTombstone(key)) return "destroyed";
-    const { ring } = this.#parts;
-    const hinted = ring.node(hint);
-    const isSuspect = hinted?.isSuspect(key) === true;
-    const trusted = hinted?.reachable === true && !isSuspect;
-    const answers = trusted ? [await this.#ask(identity, hinted, leftMs)] : [];
-    if (answers[0]?.kind === "found") return alive(answers[0]);
+    const missed = this.#missedEnd(identity);
+    if (missed !== undefined) return missed;
+    const trusted = this.#trusted(identity, hint);
+    const answer = trusted && (await this.#ask(identity, trusted, { leftMs }));
+    if (answer?.kind === "found") return foundOrEnded(answer);
+    return this.#readAll(identity, hint, answer, leftMs);
+  }
 
-    const others = ring.candidates(hint).filter((node) => node.reachable && !(trusted && node === hinted));
-    answers.push(...(await Promise.all(others.map((node) => this.#ask(identity, node, leftMs)))));
-    const newest = newestOf(answers);
-    if (newest === undefined) {
-      this.#checkAbsent(answers);
-      return "absent";
-    }
-    this.#checkCompared(answers, isSuspect);
-    return this.#settle(identity, hint, newest, answers, leftMs);
+  /**
+   * As `read`, together with the session's lease, which is on the node that the session goes on with: in one round trip
+   * where that is the hinted one. Nothing is locked where there is no session.
+   * @throws MsmError as `read`; what was taken is then given back
+   */
+  async lock(identity: SessionIdentity, hint: string, lease: Lease): Promise<ReadResult | LockedRecord> {
+    const missed = this.#missedEnd(identity);
+    if (missed !== undefined) return missed;
+    const trusted = this.#trusted(identity, hint);
+    const answer = trusted && (await this.#askForLease(identity, trusted, lease));
+    if (answer?.kind === "found") return foundOrEnded(answer);
+    if (answer?.kind === "locked") return answer;
+
+    // What was asked in vain, or has only a damaged record, may have given the lease all the same.
+    if (trusted !== undefined && answer?.kind !== "absent") this.#unlockSoon(trusted, identity, lease.token);
+    const found = await this.#readAll(identity, hint, answer);
+    return found === "absent" || found.kind === "ended" ? found : this.#lockFound(identity, found, lease);
+  }
+
+  /** Gives the lease of a session a new time to live. @returns whether the token holds it. @throws MsmError */
+  async renewLease(node: RingNode, identity: SessionIdentity, lease: Lease): Promise<boolean> {
+    return node.run((storage) => storage.renewLease(this.#key(identity), lease));
+  }
+
+  /** Frees the lease of a session where the token holds it. @returns whether it did. @throws MsmError */
+  async unlock(node: RingNode, identity: SessionIdentity, token: string): Promise<boolean> {
+    return node.run((storage) => storage.unlock(this.#key(identity), token));
+  }
+
+  /** Calls `listener` when the lease of a session was given back; may miss it. @returns what ends that */
+  onRelease(node: RingNode, identity: SessionIdentity, listener: () => void): () => void {
+    return node.storage.onRelease?.(this.#key(identity), listener) ?? (() => {});
   }
 
   /**
@@ -190,12 +245,13 @@ export class Replicas {
   /**
    * Writes a tombstone to every node that answers, and keeps it for those that do not. It lives as long as any older
    * copy may.
+   * @param successor where the session goes on under a new id
    * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where none answered
    */
-  async bury(identity: SessionIdentity): Promise<void> {
+  async bury(identity: SessionIdentity, successor?: Successor): Promise<void> {
     const ttlMs = this.#parts.ring.longestRecordLifeMs;
     const key = this.#key(identity);
-    const bytes = this.#parts.sealer.tombstone(identity, ttlMs);
+    const bytes = this.#parts.sealer.tombstone(identity, ttlMs, successor);
     const buried = await Promise.all(
       this.#parts.ring.nodes.map(async (node) => {
         if (await this.#buryOn(node, key, bytes, ttlMs)) return true;
@@ -213,6 +269,73 @@ export class Replicas {
 
   close(): void {
     this.#missed.close();
+  }
+
+  /** The end of the session, where this process knows of it and a node does not yet. */
+  #missedEnd(identity: SessionIdentity): Ended | undefined {
+    const tombstone = this.#missed.tombstone(this.#key(identity));
+    return tombstone && endOf(this.#parts.sealer.open(identity, tombstone));
+  }
+
+  /** The node that the hint names, where it can be asked alone. */
+  #trusted(identity: SessionIdentity, hint: string): RingNode | undefined {
+    const hinted = this.#parts.ring.node(hint);
+    return hinted?.reachable === true && !hinted.isSuspect(this.#key(identity)) ? hinted : undefined;
+  }
+
+  /** Asks all nodes that can be reached, but for the one that has answered already. */
+  async #readAll(
+    identity: SessionIdentity,
+    hint: string,
+    asked: Answer | undefined,
+    leftMs?: number,
+  ): Promise<ReadResult> {
+    const { ring } = this.#parts;
+    const isSuspect = ring.node(hint)?.isSuspect(this.#key(identity)) === true;
+    const others = ring.candidates(hint).filter((node) => node.reachable && node !== asked?.node);
+    const answers = await Promise.all(others.map((node) => this.#ask(identity, node, { leftMs })));
+    if (asked !== undefined) answers.unshift(asked);
+    const newest = newestOf(answers);
+    if (newest === undefined) {
+      this.#checkAbsent(answers);
+      return "absent";
+    }
+    this.#checkCompared(answers, isSuspect);
+    return this.#settle(identity, hint, newest, answers, leftMs);
+  }
+
+  /** Asked again where the reply was lost: with the same token that is safe, and the lease is perhaps ours already. */
+  async #askForLease(identity: SessionIdentity, node: RingNode, lease: Lease): Promise<Answer> {
+    const answer = await this.#ask(identity, node, { lease });
+    return answer.kind === "unknown" && node.reachable ? this.#ask(identity, node, { lease }) : answer;
+  }
+
+  /** The session goes on with a node that was asked for the record alone. */
+  async #lockFound(
+    identity: SessionIdentity,
+    found: FoundRecord,
+    lease: Lease,
+  ): Promise<ReadResult | LockedRecord> {
+    const answer = await this.#askForLease(identity, found.node, lease);
+    switch (answer.kind) {
+      case "locked":
+        return answer;
+      case "found":
+        // It may have been changed since; an older one can only be what the repair of the node left behind.
+        return answer.revision.version < found.revision.version
+          ? { ...found, isWanted: answer.isWanted === true }
+          : foundOrEnded(answer);
+      default:
+        this.#unlockSoon(found.node, identity, lease.token);
+        throw answer.kind === "unknown"
+          ? answer.error
+          : new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", `node ${found.node.id} lost the session meanwhile`);
+    }
+  }
+
+  /** For a lease that may have been taken; where that fails as well, it ends by itself. */
+  #unlockSoon(node: RingNode, identity: SessionIdentity, token: string): void {
+    this.unlock(node, identity, token).catch(() => {});
   }
 
   /** Tried twice where the node is there: until it has the tombstone, other processes find the session on it. */
@@ -247,12 +370,17 @@ export class Replicas {
   }
 
   async #writeHome(node: RingNode, request: WriteRequest): Promise<WriteResult> {
-    const { identity, bytes, ttlMs, replaces } = request;
+    const { identity, bytes, ttlMs, replaces, unlock } = request;
     const key = this.#key(identity);
     const saved = await node.run((storage) =>
-      storage.save(key, bytes, ttlMs, { expect: replaces ?? "absent" }),
+      storage.save(key, bytes, ttlMs, {
+        expect: replaces ?? "absent",
+        ...(unlock === undefined ? {} : { unlock }),
+      }),
     );
-    if (saved.kind === "stored") return this.#stored(node, identity, saved.revision);
+    if (saved.kind === "stored") {
+      return this.#stored(node, identity, saved.revision, unlock !== undefined);
+    }
     if (saved.kind === "gone") return this.#writeAgain(node, request);
 
     const found = await this.#inspect(identity, node);
@@ -300,14 +428,14 @@ export class Replicas {
   /** A node has this version or a newer one. Ours, whose reply was lost, is stored; another's must be merged. */
   #outcomeOf(found: FoundRecord, bytes: Uint8Array): WriteResult {
     if (found.record.writeId === writeIdOf(bytes))
-      return { kind: "stored", node: found.node, revision: found.revision };
-    if (isTombstone(found.bytes)) return { kind: "destroyed" };
+      return { kind: "stored", node: found.node, revision: found.revision, gaveBack: false };
+    if (isTombstone(found.bytes)) return endOf(found.record);
     return { kind: "newer", found };
   }
 
-  #stored(node: RingNode, identity: SessionIdentity, revision: Revision): WriteResult {
+  #stored(node: RingNode, identity: SessionIdentity, revision: Revision, gaveBack = false): WriteResult {
     node.confirm(this.#key(identity));
-    return { kind: "stored", node, revision };
+    return { kind: "stored", node, revision, gaveBack };
   }
 
   /**
@@ -322,19 +450,23 @@ export class Replicas {
   ): Promise<CopyResult> {
     const copy = await this.#inspect(identity, node);
     if (copy === undefined || copy.record.writeId === writeIdOf(bytes)) return { kind: "copied" };
-    if (isTombstone(copy.bytes)) return { kind: "destroyed" };
+    if (isTombstone(copy.bytes)) return endOf(copy.record);
     const primary = home && (await this.#ask(identity, home));
     const superseded = primary?.kind === "found" && primary.record.writeId !== writeIdOf(bytes);
     return superseded ? { kind: "copied" } : { kind: "newer", found: copy };
   }
 
-  /** @param leftMs see `read` */
-  async #ask(identity: SessionIdentity, node: RingNode, leftMs?: number): Promise<Answer> {
-    const options = leftMs === undefined ? { renewTtlMs: this.#parts.idleTimeoutMs } : {};
+  async #ask(identity: SessionIdentity, node: RingNode, { leftMs, lease }: AskOptions = {}): Promise<Answer> {
+    const options = {
+      ...(leftMs === undefined ? { renewTtlMs: this.#parts.idleTimeoutMs } : {}),
+      ...(lease === undefined ? {} : { lease }),
+    };
     try {
       const loaded = await node.run((storage) => storage.load(this.#key(identity), options));
-      if (loaded.kind !== "found") return { kind: "absent", node };
-      return this.#opened(identity, node, loaded.record, loaded.revision);
+      if (loaded.kind === "locked") return { kind: "locked", node, retryAfterMs: loaded.retryAfterMs };
+      if (loaded.kind === "absent") return { kind: "absent", node };
+      const answer = this.#opened(identity, node, loaded.record, loaded.revision);
+      return answer.kind === "found" && loaded.isWanted === true ? { ...answer, isWanted: true } : answer;
     } catch (thrown) {
       return { kind: "unknown", node, error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE") };
     }
@@ -390,7 +522,7 @@ export class Replicas {
     // A tombstone goes to all that lack it; a session to the one node that it goes on with, its copy follows its use.
     const wanting = isTombstone(newest.bytes) ? behind : behind.filter((node) => node === home);
     const taken = await Promise.all(wanting.map((node) => this.#repair(identity, node, newest.bytes, ttlMs)));
-    if (isTombstone(newest.bytes)) return "destroyed";
+    if (isTombstone(newest.bytes)) return endOf(newest.record);
 
     const settled = home === newest.node || !behind.includes(home) || taken[0] === true ? home : newest.node;
     if (answered.length === this.#parts.ring.nodes.length) settled.confirm(this.#key(identity));
@@ -458,7 +590,10 @@ export class Replicas {
   }
 }
 
-const alive = (found: FoundRecord): ReadResult => (isTombstone(found.bytes) ? "destroyed" : found);
+const endOf = ({ successor }: SessionRecord): Ended => ({ kind: "ended", successor });
+
+const foundOrEnded = (found: FoundRecord): ReadResult =>
+  isTombstone(found.bytes) ? endOf(found.record) : found;
 
 function newestOf(answers: readonly Answer[]): FoundRecord | undefined {
   let newest: FoundRecord | undefined;

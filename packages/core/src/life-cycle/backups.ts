@@ -41,13 +41,13 @@ export class Backups {
   async upTo(local: LocalSession, change: number): Promise<Saved["kind"]> {
     local.unsavedSinceMs ??= this.#parts.clock.monotonicMs();
     while (!local.live.isSaved(change)) {
-      if (local.live.destroyed) return "destroyed";
+      if (local.live.destroyed) return "ended";
       const run = this.#runs.get(local) ?? this.#start(local);
       const kind = await run.done.catch((error: unknown) => {
         if (run.upTo >= change) throw error;
         return "stored" as const; // that save was too early for us: the next one counts
       });
-      if (kind === "destroyed") return kind;
+      if (kind === "ended") return kind;
     }
     if (!local.live.unsaved) {
       local.unsavedSinceMs = undefined;
@@ -74,7 +74,7 @@ export class Backups {
    * @returns whether another process has gone on with the session
    * @throws MsmError as `save()`
    */
-  async restore(local: LocalSession): Promise<"stored" | "newer" | "destroyed"> {
+  async restore(local: LocalSession): Promise<"stored" | "newer" | "ended"> {
     if (local.live.unsaved || this.#runs.has(local)) return this.upTo(local, local.live.changes);
     const context = this.#context(local);
     const kind = await restore(local.live, context, this.#parts);
@@ -107,7 +107,7 @@ export class Backups {
       const saved = await save(live, context, this.#parts);
       local.renewedMs = context.usedMs;
       local.unsavedSinceMs = live.unsaved ? this.#parts.clock.monotonicMs() : undefined;
-      if (saved.kind === "destroyed") live.destroyed = true;
+      if (saved.kind === "ended") live.destroyed = true;
       return saved.kind;
     } catch (error) {
       this.#failed.add(local);

@@ -1,14 +1,20 @@
 import { MsmError } from "../errors.js";
 import type { Parts } from "../parts.js";
-import type { EncodedConflict } from "../session/merge.js";
+import type { ResolveEncoded } from "../session/merge.js";
 import type { SessionIdentity } from "../session/session-id.js";
 
-/** What stands where two requests changed the same attribute; chosen once from `onConflict`. */
-export type ResolveConflict = (conflict: EncodedConflict) => Uint8Array | undefined;
-
-/** Gives a session its resolver of conflicts, which tells of each by an event. */
-export function conflictResolver(identity: SessionIdentity, parts: Parts): ResolveConflict {
-  const { onConflict } = parts.options;
+/**
+ * Gives a session its resolver of conflicts, as `onConflict` says, which tells of each by an event.
+ * @param isStrict whether nothing may be overwritten, as a request has, or thought to have, the session to itself; a
+ *   function of the application's knows better, and is asked all the same
+ */
+export function conflictResolver(
+  identity: SessionIdentity,
+  parts: Parts,
+  isStrict = parts.locking.isStrict,
+): ResolveEncoded {
+  const { onConflict: chosen } = parts.options;
+  const onConflict = isStrict && chosen === "last-write-wins" ? "fail" : chosen;
   const tell = (attribute: string, kept: "mine" | "resolved" | "theirs") =>
     parts.events.emit("conflict", { session: identity.name, attribute, kept });
 

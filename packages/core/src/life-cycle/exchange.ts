@@ -10,6 +10,21 @@ export interface SessionRequest {
   readonly cookieHeader: string | undefined;
   /** True for TLS, or where a trusted proxy vouches for it. Decides `Secure` where `cookie.secure` is "auto". */
   readonly secure: boolean;
+  /** The framework's pattern for the path, e.g. "/items/:id", where it is known already. `locking: "auto"` learns by it. */
+  readonly routePattern?: string;
+  /** The application's own choice for this request, whatever `locking` says: true to have the session to itself. */
+  readonly lock?: boolean;
+  /**
+   * Calls `listener` when the client goes away before it is answered: a request that waits for its session then gives up.
+   * Called only where a request has to wait. @returns what ends the subscription
+   */
+  readonly onClose?: (listener: () => void) => () => void;
+}
+
+/** How to commit. */
+export interface CommitOptions {
+  /** True where the request goes on, and keeps its session to itself where it does so now. Default false. */
+  readonly keepLease?: boolean;
 }
 
 /** One request and response, and the session they hold. An adapter uses nothing else of the core. */
@@ -26,8 +41,9 @@ export interface SessionExchange {
   /**
    * Saves what changed since the last call, and the copies that the mode promises. Never rejects: what went wrong is
    * in the result, and in the events. Without a change it costs nothing, so hooks may call it as often as they like.
+   * Lets the next request of the session in, if this one had it to itself.
    */
-  commit(): Promise<CommitResult>;
+  commit(options?: CommitOptions): Promise<CommitResult>;
 
   /** The request is over: whatever is still held for it is let go. Safe to call twice; never rejects. */
   end(): Promise<void>;

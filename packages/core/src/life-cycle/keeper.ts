@@ -1,3 +1,5 @@
+import type { SessionLock } from "../locking/session-lock.js";
+import type { Waiting } from "../locking/waiting.js";
 import type { LiveSession } from "../session/live-session.js";
 import type { CommitResult } from "./exchange.js";
 
@@ -8,10 +10,18 @@ export interface Keeper {
   /** A request begins to use a session, new or found. */
   enter(live: LiveSession): void;
   /**
+   * Waits until the request has the session to itself, and brings the session up to date.
+   * @returns undefined where no other request can have it
+   * @throws MsmError MSM_ERR_LOCK_TIMEOUT, MSM_ERR_LOCK_QUEUE_FULL, MSM_ERR_SESSION_GONE, MSM_ERR_CONFLICT, or the
+   *   storage's
+   */
+  lock(live: LiveSession, waiting: Waiting): Promise<SessionLock | undefined>;
+  /**
    * Makes the session safe, at least up to `change`, as the mode promises.
+   * @param lock what lets the next request in as soon as that does no harm; undefined where the request keeps its lock
    * @throws MsmError where it cannot
    */
-  keep(live: LiveSession, change: number): Promise<CommitResult["outcome"]>;
+  keep(live: LiveSession, change: number, lock: SessionLock | undefined): Promise<CommitResult["outcome"]>;
   /** Ends a session on all nodes and in this process. @throws MsmError where no node took the end */
   destroy(live: LiveSession): Promise<void>;
   /** The session as it is now; undefined where there is none any more. @throws MsmError where that cannot be known */

@@ -1,13 +1,17 @@
+import { MsmError } from "../errors.js";
 import type { FoundRecord, ReadResult } from "../failover/replicas.js";
+import type { LeasePlace } from "../locking/leased-lock.js";
+import type { LeaseAttempt, Leased } from "../locking/leases.js";
 import type { Parts } from "../parts.js";
 import type { AttributeTable } from "../session/attribute-table.js";
 import { LiveSession, type StoredState } from "../session/live-session.js";
 import { recordOverheadBytes, type SessionRecord } from "../session/record.js";
 import { identify, newSessionId, type SessionIdentity } from "../session/session-id.js";
+import type { Lease } from "../storage/storage.js";
 import { conflictResolver } from "./conflicts.js";
 
 /**
- * Finds a session on the nodes and renews its time to live. One whose absolute timeout has passed counts as destroyed.
+ * Finds a session on the nodes and renews its time to live. One whose absolute timeout has passed counts as ended.
  * @param leftMs where this is no use of the session: what is left of its life, and stays so
  * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it cannot be known whether the session exists
  */
@@ -17,13 +21,80 @@ export async function load(
   parts: Parts,
   leftMs?: number,
 ): Promise<ReadResult> {
-  const found = await parts.replicas.read(identity, hint, leftMs);
-  if (typeof found === "string") return found;
-  if (hasExpired(found.record.expiresAtMs, parts)) return "destroyed";
-  if (found.node.id !== hint) {
-    parts.events.emit("relocated", { session: identity.name, from: hint, to: found.node.id });
+  return judge(await parts.replicas.read(identity, hint, leftMs), identity, hint, parts);
+}
+
+/** What a session that was found is worth: one whose absolute timeout has passed is over. */
+function judge(read: ReadResult, identity: SessionIdentity, hint: string, parts: Parts): ReadResult {
+  if (!isFound(read)) return read;
+  if (hasExpired(read.record.expiresAtMs, parts)) return { kind: "ended", successor: undefined };
+  if (read.node.id !== hint) {
+    parts.events.emit("relocated", { session: identity.name, from: hint, to: read.node.id });
   }
-  return found;
+  return read;
+}
+
+/** What who waits for a session is told where it ended meanwhile. */
+export const goneError = () => new MsmError("MSM_ERR_SESSION_GONE", "the session is on no node any more");
+
+/** True where there is a session. */
+export const isFound = (read: ReadResult): read is FoundRecord => read !== "absent" && read.kind === "found";
+
+/** Loads a session together with its lease, once. @throws MsmError as `load` */
+export async function loadWithLease(
+  identity: SessionIdentity,
+  hint: string,
+  lease: Lease,
+  parts: Parts,
+): Promise<LeaseAttempt<ReadResult>> {
+  const { replicas } = parts;
+  const read = await replicas.lock(identity, hint, lease);
+  if (read !== "absent" && read.kind === "locked") {
+    const onRelease = (listener: () => void) => replicas.onRelease(read.node, identity, listener);
+    return { kind: "refused", retryAfterMs: read.retryAfterMs, onRelease };
+  }
+  const found = judge(read, identity, hint, parts);
+  if (!isFound(read)) return { kind: "nothing", found };
+  const { node } = read;
+  if (!isFound(found)) {
+    replicas.unlock(node, identity, lease.token).catch(() => {}); // then the lease ends by itself
+    return { kind: "nothing", found };
+  }
+  const place: LeasePlace = {
+    node: node.id,
+    renew: (renewed) => replicas.renewLease(node, identity, renewed),
+    unlock: (token) => replicas.unlock(node, identity, token),
+  };
+  return { kind: "taken", found, place, isWanted: read.isWanted === true };
+}
+
+/** Under which id a session was looked for, and what came of it. */
+export interface Search extends Leased<ReadResult> {
+  readonly identity: SessionIdentity;
+}
+
+/** An id leads to a session that leads to the next one, and so on: nobody renews an id more often than that. */
+const mostSuccessors = 4;
+
+/**
+ * Looks for a session, and for its successor where it got a new id a short while ago.
+ * @param look looks under one id
+ */
+export async function follow(
+  start: SessionIdentity,
+  hint: string,
+  look: (identity: SessionIdentity, hint: string) => Promise<Leased<ReadResult>>,
+  parts: Parts,
+): Promise<Search> {
+  let search = { identity: start, ...(await look(start, hint)) };
+  for (let steps = 0; steps < mostSuccessors; steps++) {
+    const { found } = search;
+    const next = found !== "absent" && found.kind === "ended" ? found.successor : undefined;
+    if (next === undefined || parts.clock.now() >= next.untilMs) break;
+    const identity = identify(next.id);
+    search = { identity, ...(await look(identity, parts.ring.place(identity.digest).id)) };
+  }
+  return search;
 }
 
 /** True where the session's absolute timeout has passed. */

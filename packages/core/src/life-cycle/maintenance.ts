@@ -108,8 +108,9 @@ export function startMaintenance(
     const leftMs = Math.max(1, live.idleTimeoutMs - (clock.monotonicMs() - usedMs));
     const known = live.stored?.revision.version ?? "";
     const found = await load(live.identity, live.node, parts, leftMs);
-    if (found === "destroyed") end(local);
-    else if (found === "absent" || found.revision.version < known) await putBack(local);
+    if (found === "absent") await putBack(local);
+    else if (found.kind === "ended") end(local);
+    else if (found.revision.version < known) await putBack(local);
     else if (found.revision.version > known) giveUp(local);
     else {
       await parts.replicas.keepAlive(found, live.identity, leftMs);
@@ -120,7 +121,7 @@ export function startMaintenance(
   /** Its node is gone or has lost it: the next one takes it, as the version that it is. */
   async function putBack(local: LocalSession): Promise<void> {
     const kind = await backups.restore(local);
-    if (kind === "destroyed") end(local);
+    if (kind === "ended") end(local);
     if (kind === "newer") giveUp(local);
   }
 

@@ -1,53 +1,118 @@
+import type { ReadResult } from "../failover/replicas.js";
+import { type Leased, Leases } from "../locking/leases.js";
+import type { SessionLock } from "../locking/session-lock.js";
+import { waitingFor } from "../locking/waiting.js";
 import type { Parts } from "../parts.js";
+import { emptyTable } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
-import { identify } from "../session/session-id.js";
+import { identify, type SessionIdentity } from "../session/session-id.js";
 import { bury } from "./bury.js";
 import { CopyRenewals } from "./copy-renewals.js";
+import type { SessionRequest } from "./exchange.js";
 import type { Keeper } from "./keeper.js";
-import { create, load, revive } from "./load.js";
+import { create, follow, goneError, isFound, load, loadWithLease, revive } from "./load.js";
+import { lockOrNot } from "./lock-or-not.js";
 import type { Mode } from "./mode.js";
-import { RequestExchange } from "./request-exchange.js";
+import { noRequest, RequestExchange } from "./request-exchange.js";
 import { mergeWith, save } from "./save.js";
 
 /** The nodes hold the sessions: any process serves any request, and keeps nothing once it is answered. */
 export function nonStickyMode(parts: Parts): Mode {
   const copies = new CopyRenewals(parts);
-  const keeper = nonStickyKeeper(copies, parts);
+  const leases = createLeases(parts);
+  const keeper = nonStickyKeeper(copies, leases, parts);
+  const { clock, options } = parts;
 
   return {
     async open(request) {
       const cookie = parts.cookies.read(request.cookieHeader);
-      const exchangeWith = (live: LiveSession, isNew: boolean) =>
-        new RequestExchange({ request, cookie, live, isNew }, keeper, parts);
-      if (cookie === undefined) return exchangeWith(create(parts), true);
+      const start = { request, cookie, isLearnt: true };
+      if (cookie === undefined) return new RequestExchange({ ...start, live: create(parts) }, keeper, parts);
 
-      const identity = identify(cookie.id);
-      const found = await load(identity, cookie.node, parts);
-      if (typeof found === "string") return exchangeWith(create(parts), true);
-
-      if (found.node.id === cookie.node) copies.renewSoon(identity, found);
-      else copies.makeSoon(identity, found);
-      return exchangeWith(revive(identity, found, parts), false);
+      const wantsLock = parts.locking.locks(request);
+      const found = await find(identify(cookie.id), cookie.node, wantsLock, request.onClose);
+      if (found === undefined) return new RequestExchange({ ...start, live: create(parts) }, keeper, parts);
+      return new RequestExchange({ ...start, ...found, isFound: true }, keeper, parts);
     },
-    gauges: () => ({ localSessions: 0, unsavedSessions: 0 }),
+    async openById(identity, { lock }) {
+      const found = await find(identity, parts.ring.place(identity.digest).id, lock);
+      return found && new RequestExchange({ request: noRequest, ...found, isFound: true }, keeper, parts);
+    },
+    gauges: () => ({ localSessions: 0, unsavedSessions: 0, waitingRequests: leases.waiting }),
     drain: () => copies.drain(),
   };
+
+  async function find(
+    start: SessionIdentity,
+    startHint: string,
+    wantsLock: boolean,
+    onClose?: SessionRequest["onClose"],
+  ): Promise<{ live: LiveSession; lock: SessionLock | undefined } | undefined> {
+    const look = (identity: SessionIdentity, hint: string): Promise<Leased<ReadResult>> =>
+      lockOrNot(
+        {
+          identity,
+          wantsLock,
+          locked: () =>
+            leases.take(identity, waitingFor(options.lockTimeoutMs, clock, onClose), (lease) =>
+              loadWithLease(identity, hint, lease, parts),
+            ),
+          unlocked: async () => ({ found: await load(identity, hint, parts), lock: undefined }),
+        },
+        parts,
+      );
+    const { identity, found, lock } = await follow(start, startHint, look, parts);
+    if (!isFound(found)) return undefined;
+
+    if (found.node.id === startHint) copies.renewSoon(identity, found);
+    else copies.makeSoon(identity, found);
+    return { live: revive(identity, found, parts), lock };
+  }
 }
 
-function nonStickyKeeper(copies: CopyRenewals, parts: Parts): Keeper {
+function createLeases(parts: Parts): Leases {
+  const { clock, events, options } = parts;
+  return new Leases(options, {
+    clock,
+    random: Math.random,
+    onLost: (session, heldMs) => events.emit("leaseLost", { session, heldMs }),
+  });
+}
+
+function nonStickyKeeper(copies: CopyRenewals, leases: Leases, parts: Parts): Keeper {
   return {
     route: undefined,
     enter() {},
     leave() {},
 
-    async keep(live) {
+    async lock(live, waiting) {
+      const { stored, identity } = live;
+      if (stored === undefined) return undefined;
+      const { found, lock } = await leases.take(identity, waiting, (lease) =>
+        loadWithLease(identity, live.node, lease, parts),
+      );
+      if (!isFound(found)) throw goneError();
+      try {
+        if (found.record.writeId !== stored.writeId) mergeWith(found, live, parts);
+      } catch (error) {
+        await lock?.release();
+        throw error;
+      }
+      return lock;
+    },
+
+    async keep(live, _change, lock) {
       for (;;) {
         // A process that has only this request's copy does not write again what no node has any more.
-        const saved = await save(live, { route: "", recreate: false }, parts);
-        if (saved.kind === "destroyed") return "discarded";
-
+        const saved = await save(live, { route: "", recreate: false, lock }, parts);
+        if (saved.kind === "ended") {
+          await findSuccessor(live, saved.successor?.id);
+          return "discarded";
+        }
+        // The next one reads what the primary has; the copy need not be there for that.
+        void lock?.release();
         const copy = await parts.replicas.copy(live.identity, live.node, saved.bytes, saved.ttlMs);
-        if (copy.kind === "destroyed") return "discarded";
+        if (copy.kind === "ended") return "discarded";
         if (copy.kind === "copied") copies.noteWritten(live.identity);
         if (copy.kind !== "newer") return "stored";
         // Two processes had written to different nodes, each over the version that this write replaced.
@@ -60,7 +125,20 @@ function nonStickyKeeper(copies: CopyRenewals, parts: Parts): Keeper {
     async reload(live) {
       if (live.stored === undefined) return undefined;
       const found = await load(live.identity, live.node, parts);
-      return typeof found === "string" ? undefined : revive(live.identity, found, parts);
+      return isFound(found) ? revive(live.identity, found, parts) : undefined;
     },
   };
+
+  /** The session has got a new id from another request: what this one changed goes there. */
+  async function findSuccessor(live: LiveSession, id: string | undefined): Promise<void> {
+    if (id === undefined) return;
+    const start = identify(id);
+    const look = async (identity: SessionIdentity, hint: string) => ({
+      found: await load(identity, hint, parts),
+      lock: undefined,
+    });
+    const { identity, found } = await follow(start, parts.ring.place(start.digest).id, look, parts);
+    if (!isFound(found)) return;
+    live.successor = { live: revive(identity, found, parts), base: live.stored?.table ?? emptyTable };
+  }
 }

@@ -1,18 +1,21 @@
 import { milliseconds } from "../milliseconds.js";
 import type { LiveSession } from "../session/live-session.js";
-import type { Attributes, KeptAttributes, Session } from "../session/session.js";
+import type { Attributes, RegenerateOptions, Session } from "../session/session.js";
 import { type SessionView, viewAsObject } from "../session/session-view.js";
 
 /** What a session asks of its exchange. */
 export interface SessionHandle {
   readonly isNew: boolean;
+  isLocked(): boolean;
+  lock(): Promise<void>;
+  release(): Promise<void>;
   view(): SessionView;
   setIdleTimeoutMs(ms: number): void;
   cookieMaxAgeMs(): number | undefined;
   setCookieMaxAgeMs(ms: number): void;
   save(): Promise<void>;
   reload(): Promise<void>;
-  regenerate(keep: KeptAttributes): Promise<void>;
+  regenerate(options: RegenerateOptions): Promise<void>;
   destroy(): Promise<void>;
   touch(): void;
 }
@@ -63,6 +66,18 @@ export class RequestSession implements Session {
     return viewAsObject(this.#handle.view, members);
   }
 
+  get isLocked(): boolean {
+    return this.#handle.isLocked();
+  }
+
+  lock(): Promise<void> {
+    return this.#handle.lock();
+  }
+
+  release(): Promise<void> {
+    return this.#handle.release();
+  }
+
   save(): Promise<void> {
     return this.#handle.save();
   }
@@ -71,8 +86,8 @@ export class RequestSession implements Session {
     return this.#handle.reload();
   }
 
-  async regenerate({ keep = "none" }: { readonly keep?: KeptAttributes } = {}): Promise<void> {
-    await this.#handle.regenerate(keep);
+  regenerate(options: RegenerateOptions = {}): Promise<void> {
+    return this.#handle.regenerate(options);
   }
 
   destroy(): Promise<void> {

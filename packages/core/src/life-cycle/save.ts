@@ -1,12 +1,12 @@
 import { MsmError } from "../errors.js";
-import type { FoundRecord } from "../failover/replicas.js";
+import type { Ended, FoundRecord } from "../failover/replicas.js";
+import type { SessionLock } from "../locking/session-lock.js";
 import type { Parts } from "../parts.js";
 import { type AttributeTable, checkTableSize, emptyTable, sameBytes } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
-import { type EncodedConflict, mergeTables } from "../session/merge.js";
+import type { ResolveEncoded } from "../session/merge.js";
 import { newWriteId, nextVersion, recordOverheadBytes } from "../session/record.js";
-import { conflictResolver } from "./conflicts.js";
-import { storedState } from "./load.js";
+import { goneError, storedState } from "./load.js";
 
 /** What a save left behind. */
 export type Saved =
@@ -18,13 +18,15 @@ export type Saved =
       readonly replaced: AttributeTable;
     }
   /** The session was destroyed in the meantime, and stays so. */
-  | { readonly kind: "destroyed" };
+  | Ended;
 
 export interface SaveContext {
   /** The process that owns the session from now on; "" where none does. */
   readonly route: string;
   /** Whether this process holds the whole session, and may write it again where the nodes have lost it. */
   readonly recreate: boolean;
+  /** What gives the lease back together with the save. */
+  readonly lock?: SessionLock | undefined;
   /** For how long nobody has used the session: a save in the background does not prolong its life. Default 0. */
   readonly idleForMs?: number;
 }
@@ -49,6 +51,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
       parts,
     );
     const ttlMs = timeToLiveMs(live, context, parts);
+    const unlock = context.lock?.tokenFor(live.node);
     const result = await parts.replicas
       .write({
         identity: live.identity,
@@ -57,6 +60,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
         node: live.node,
         replaces: before?.revision,
         recreate: context.recreate,
+        unlock,
       })
       .catch((error: unknown) => {
         const refused = error instanceof MsmError && error.code === "MSM_ERR_STORAGE_REFUSED";
@@ -67,6 +71,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
     switch (result.kind) {
       case "stored": {
         const from = live.node;
+        if (result.gaveBack) context.lock?.noteGivenBack();
         live.markSaved({ ...state, writeId, node: result.node.id, revision: result.revision }, state.change);
         tell(live, before === undefined, from, parts);
         // A stream, or an asynchronous backup: the cookie that is out may be all that is left to find the session by.
@@ -76,10 +81,10 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
         }
         return { kind: "stored", bytes, ttlMs, replaced: before?.table ?? emptyTable };
       }
-      case "destroyed":
-        return { kind: "destroyed" };
+      case "ended":
+        return result;
       case "gone":
-        throw new MsmError("MSM_ERR_SESSION_GONE", "the session is on no node any more");
+        throw goneError();
       case "newer":
         mergeWith(result.found, live, parts);
     }
@@ -100,7 +105,7 @@ export async function restore(
   live: LiveSession,
   context: SaveContext,
   parts: Parts,
-): Promise<"stored" | "newer" | "destroyed"> {
+): Promise<"stored" | "newer" | "ended"> {
   const { stored } = live;
   if (stored === undefined) return "stored";
   const bytes = seal(live, { ...stored, version: stored.revision.version }, context, parts);
@@ -136,9 +141,7 @@ export function mergeWith(
   const theirs = storedState(found, parts);
   const mine = live.table;
   const baseIdleTimeoutMs = live.stored?.idleTimeoutMs ?? parts.options.idleTimeoutMs;
-  const merge = (resolve: (conflict: EncodedConflict) => Uint8Array | undefined) =>
-    mergeTables(base, mine, theirs.table, resolve);
-  const resolve = conflictResolver(live.identity, parts);
+  const merge = (resolve: ResolveEncoded) => parts.merge(base, mine, theirs.table, resolve);
   const goOnWith = (merged: AttributeTable) => {
     live.stored = theirs;
     live.node = theirs.node;
@@ -151,7 +154,7 @@ export function mergeWith(
   };
 
   try {
-    goOnWith(merge(resolve));
+    goOnWith(merge(live.resolve));
   } catch (error) {
     goOnWith(merge((conflict) => conflict.theirs));
     throw error;

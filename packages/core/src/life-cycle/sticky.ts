@@ -5,35 +5,54 @@ import type { FoundRecord, ReadResult } from "../failover/replicas.js";
 import type { ResolvedStickyOptions } from "../options.js";
 import type { Parts } from "../parts.js";
 import type { LiveSession } from "../session/live-session.js";
+import type { Successor } from "../session/record.js";
 import { identify, type SessionIdentity } from "../session/session-id.js";
 import { Backups } from "./backups.js";
 import { bury } from "./bury.js";
+import type { SessionRequest } from "./exchange.js";
 import type { Keeper } from "./keeper.js";
-import { create, load, revive } from "./load.js";
+import { create, goneError, isFound, load, revive } from "./load.js";
+import { LocalLocks, unlocked } from "./local-locks.js";
 import { type LocalSession, LocalSessions } from "./local-sessions.js";
 import { type Maintenance, startMaintenance } from "./maintenance.js";
 import type { Mode } from "./mode.js";
-import { RequestExchange } from "./request-exchange.js";
-import { mergeWith } from "./save.js";
+import { noRequest, RequestExchange } from "./request-exchange.js";
+import { mergeWith, type Saved } from "./save.js";
+import { visitorKeeper } from "./visitor.js";
 
 /** The sessions live in this process, and the nodes hold their backup. */
 export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   const sessions = new LocalSessions(options.maxLocalSessions, parts);
   const backups = new Backups(options.route, parts);
   const background = new Background();
-  const dying = new Set<string>();
+  const dying = new Map<string, LiveSession>();
   const takeOver = takeOverOnce(options.route, sessions, backups, parts);
   const maintenance = startMaintenance(sessions, backups, background, parts);
-  const keeper = stickyKeeper(options, { sessions, dying, backups, background, maintenance }, parts);
+  const locks = new LocalLocks(parts);
+  const keeper = stickyKeeper(options, { sessions, dying, backups, background, maintenance, locks }, parts);
 
   return {
     async open(request) {
       const cookie = parts.cookies.read(request.cookieHeader);
-      const local = cookie && !dying.has(cookie.id) ? (mine(cookie) ?? (await takeOver(cookie))) : undefined;
-      const live = local?.live ?? create(parts);
-      return new RequestExchange({ request, cookie, live, isNew: local === undefined }, keeper, parts);
+      const start = { request, cookie, isLearnt: true };
+      const found = cookie && (await lockAndFind(request, cookie));
+      if (found === undefined) return new RequestExchange({ ...start, live: create(parts) }, keeper, parts);
+      const { session, lock } = found;
+      return new RequestExchange({ ...start, live: session.live, lock, isFound: true }, keeper, parts);
     },
-    gauges: () => ({ localSessions: sessions.size, unsavedSessions: backups.unsaved.length }),
+    async openById(identity, { lock: wantsLock }) {
+      const find = () => findById(identity);
+      const found = wantsLock ? await locks.takeAndFind(identity, find) : unlocked(await find());
+      if (found === undefined) return undefined;
+      const { session, lock } = found;
+      const start = { request: noRequest, live: session.live, lock, isFound: true };
+      return new RequestExchange(start, session.keeper, parts);
+    },
+    gauges: () => ({
+      localSessions: sessions.size,
+      unsavedSessions: backups.unsaved.length,
+      waitingRequests: locks.waiting,
+    }),
     async drain() {
       maintenance.stop();
       await Promise.allSettled(backups.unsaved.map((local) => backups.upTo(local, local.live.changes)));
@@ -41,10 +60,38 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
     },
   };
 
+  async function lockAndFind(request: SessionRequest, cookie: SessionCookie) {
+    const find = async () => mine(cookie) ?? (await takeOver(cookie));
+    const ending = dying.get(cookie.id);
+    if (ending !== undefined) return unlocked(ending.successor?.live && { live: ending.successor.live });
+    return parts.locking.locks(request)
+      ? locks.takeAndFind(identify(cookie.id), find, request.onClose)
+      : unlocked(await find());
+  }
+
   /** No I/O at all where the balancer sent the request to the owner. */
   function mine(cookie: SessionCookie): LocalSession | undefined {
     if (cookie.route !== options.route) return undefined;
     return sessions.use(cookie.id);
+  }
+
+  /** Work may be done where the session is not: then it stays its owner's. */
+  async function findById(
+    identity: SessionIdentity,
+  ): Promise<{ live: LiveSession; keeper: Keeper } | undefined> {
+    if (dying.has(identity.id)) return undefined;
+    const local = sessions.use(identity.id);
+    if (local !== undefined) return { live: local.live, keeper };
+
+    const hint = parts.ring.place(identity.digest).id;
+    const found = await load(identity, hint, parts);
+    if (!isFound(found)) return undefined;
+    const { route } = found.record;
+    if (route !== options.route && route !== "") {
+      return { live: revive(identity, found, parts), keeper: visitorKeeper(route, parts) };
+    }
+    const taken = await takeOver({ id: identity.id, node: found.node.id, route: options.route, value: "" });
+    return taken && { live: taken.live, keeper };
   }
 }
 
@@ -57,14 +104,15 @@ const ownerMovesWithinMs = 10_000;
  */
 function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, parts: Parts) {
   const underWay = new Map<string, Promise<LocalSession | undefined>>();
+  return takeOver;
 
-  return function takeOver(cookie: SessionCookie): Promise<LocalSession | undefined> {
+  function takeOver(cookie: SessionCookie): Promise<LocalSession | undefined> {
     const running = underWay.get(cookie.id);
     if (running !== undefined) return running;
     const takingOver = run(cookie).finally(() => underWay.delete(cookie.id));
     underWay.set(cookie.id, takingOver);
     return takingOver;
-  };
+  }
 
   async function run(cookie: SessionCookie): Promise<LocalSession | undefined> {
     const identity = identify(cookie.id);
@@ -73,17 +121,27 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
       if (held === undefined) throw error;
       return "absent" as const; // what is in memory serves on while the nodes do not answer
     });
-    if (found === "destroyed") {
+    if (found === "absent") return held;
+    if (found.kind === "ended") {
       if (held !== undefined) held.live.destroyed = true;
       sessions.remove(identity.id);
-      return undefined;
+      return followTo(found.successor, cookie);
     }
-    if (found === "absent") return held;
 
     const local = held ?? sessions.add(revive(identity, found, parts));
     if (held !== undefined) catchUp(held, found);
     if (found.record.route === route && !local.live.unsaved) return local;
     return own(local, found.record.route);
+  }
+
+  /** The session got a new id a short while ago, and the client does not know it yet. */
+  async function followTo(
+    successor: Successor | undefined,
+    cookie: SessionCookie,
+  ): Promise<LocalSession | undefined> {
+    if (successor === undefined || parts.clock.now() >= successor.untilMs) return undefined;
+    const { id } = successor;
+    return takeOver({ ...cookie, id, node: parts.ring.place(identify(id).digest).id });
   }
 
   /**
@@ -93,7 +151,7 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
   async function findNewest(identity: SessionIdentity, cookie: SessionCookie): Promise<ReadResult> {
     const found = await load(identity, cookie.node, parts);
     const hinted = parts.ring.node(cookie.node);
-    if (typeof found === "string" || hinted === undefined || found.node === hinted) return found;
+    if (!isFound(found) || hinted === undefined || found.node === hinted) return found;
 
     if (await hinted.check()) return load(identity, cookie.node, parts); // it only missed one question
     const isMoved = cookie.route === undefined || found.record.route === cookie.route;
@@ -117,7 +175,7 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
 
   async function own(local: LocalSession, from: string): Promise<LocalSession | undefined> {
     const saved = await backups.again(local).catch(() => "unsaved" as const); // pushed later, as any failed backup
-    if (saved === "destroyed") {
+    if (saved === "ended") {
       sessions.remove(local.live.identity.id);
       return undefined;
     }
@@ -132,7 +190,8 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
 interface StickyParts {
   readonly sessions: LocalSessions;
   /** Ids of sessions whose tombstones are on their way: a node may still give the session, and nobody may have it. */
-  readonly dying: Set<string>;
+  readonly dying: Map<string, LiveSession>;
+  readonly locks: LocalLocks;
   readonly backups: Backups;
   readonly background: Background;
   readonly maintenance: Maintenance;
@@ -140,7 +199,7 @@ interface StickyParts {
 
 function stickyKeeper(
   options: ResolvedStickyOptions,
-  { sessions, dying, backups, background, maintenance }: StickyParts,
+  { sessions, dying, locks, backups, background, maintenance }: StickyParts,
   parts: Parts,
 ): Keeper {
   const { clock, events, ring } = parts;
@@ -163,6 +222,14 @@ function stickyKeeper(
       if (local !== undefined) local.lastUsedMs = clock.monotonicMs();
     },
 
+    async lock(live, waiting) {
+      if (!live.announced) return undefined;
+      const lock = await locks.take(live.identity, waiting);
+      if (!live.destroyed) return lock;
+      await lock.release();
+      throw goneError();
+    },
+
     async keep(live, change) {
       const local = sessions.find(live) ?? sessions.adopt(live);
       maintenance.noteIdleTimeout(live.idleTimeoutMs);
@@ -178,7 +245,7 @@ function stickyKeeper(
       const local = sessions.find(live);
       sessions.remove(id);
       if (local !== undefined) backups.forget(local);
-      dying.add(id);
+      dying.set(id, live);
       await bury(live, parts).finally(() => dying.delete(id));
     },
 
@@ -222,7 +289,7 @@ function stickyKeeper(
   }
 }
 
-const outcomeOf = (kind: "stored" | "destroyed") => (kind === "stored" ? "stored" : "discarded");
+const outcomeOf = (kind: Saved["kind"]) => (kind === "stored" ? "stored" : "discarded");
 
 const outages = new Set([
   "MSM_ERR_STORAGE_UNAVAILABLE",

@@ -19,7 +19,8 @@ export interface HoldOptions {
  * Keeps an answer from the wire, headers included, until the session is committed.
  *
  * An answer that ends in one go is committed once. One that is flushed before it ends is committed when its head
- * would go out, and again at its end. Where the commit fails, the client gets what `answerError` answers, or, if
+ * would go out, and again at its end; until then it keeps its session to itself, if it has it so, unless it is a stream of
+ * events. Where the commit fails, the client gets what `answerError` answers, or, if
  * bytes are out already, a connection that is cut. `exchange.end()` is called once: when the answer is handed to Node,
  * or at the latest a second after the client went away.
  *
@@ -176,7 +177,9 @@ class HeldResponse {
   async #commitAndPassOn(): Promise<void> {
     do {
       const endIsCovered = this.#endIsHeld;
-      const { outcome, error } = await this.#exchange.commit();
+      const { outcome, error } = await this.#exchange.commit({
+        keepLease: !endIsCovered && !this.#isEventStream,
+      });
       if (outcome === "failed") return this.#fail(MsmError.from(error, "MSM_ERR_STORAGE_UNAVAILABLE"));
       try {
         this.#passOn(endIsCovered);
@@ -185,6 +188,11 @@ class HeldResponse {
         return this.#fail(refusal instanceof Error ? refusal : new Error(String(refusal)));
       }
     } while (this.#endIsHeld && this.#state === "holding");
+  }
+
+  /** Such a stream lasts as long as its client stays: other requests of the session cannot wait for that. */
+  get #isEventStream(): boolean {
+    return String(this.#res.getHeader("content-type") ?? "").startsWith("text/event-stream");
   }
 
   /** Hands to Node what waited; the end only where everything before it is committed. */

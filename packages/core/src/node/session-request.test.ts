@@ -18,7 +18,21 @@ describe("sessionRequestOf", () => {
       url: "/mounted?a=1",
       cookieHeader: "sid=1; b=2",
       secure: false,
+      onClose: expect.any(Function),
     });
+  });
+
+  it("tells of a client that goes away, until nobody wants to know", () => {
+    const socket = new Socket();
+    const { onClose } = sessionRequestOf(incoming(socket));
+    const told: string[] = [];
+
+    onClose?.(() => told.push("one"));
+    onClose?.(() => told.push("another"))();
+    socket.emit("close", false);
+
+    expect(told).toEqual(["one"]);
+    expect(socket.listenerCount("close")).toBe(0);
   });
 
   it("takes a request over TLS for secure", () => {

@@ -8,6 +8,10 @@ export interface RequestDetails {
   readonly url?: string;
   /** Whether the client spoke TLS, to us or to a proxy that we trust. Default: whether it did to us. */
   readonly secure?: boolean;
+  /** The framework's pattern for the path, such as "/items/:id", where it is known already. */
+  readonly routePattern?: string | undefined;
+  /** Whether the application wants the session to itself for this request, whatever `locking` says. */
+  readonly lock?: boolean | undefined;
 }
 
 /** Gives the part of a Node request that a session needs. */
@@ -15,12 +19,23 @@ export function sessionRequestOf(
   req: IncomingMessage | Http2ServerRequest,
   details: RequestDetails = {},
 ): SessionRequest {
+  const { routePattern, lock } = details;
   return {
     method: req.method ?? "GET",
     url: details.url ?? req.url ?? "/",
     cookieHeader: req.headers.cookie,
     secure: details.secure ?? isEncrypted(req),
+    ...(routePattern === undefined ? {} : { routePattern }),
+    ...(lock === undefined ? {} : { lock }),
+    onClose: (listener) => onClientGone(req, listener),
   };
+}
+
+/** The request's own `close` says that it was read to its end; the connection's, that nobody waits for an answer. */
+function onClientGone(req: IncomingMessage | Http2ServerRequest, listener: () => void): () => void {
+  const connection = "stream" in req ? req.stream : req.socket;
+  connection.once("close", listener);
+  return () => void connection.removeListener("close", listener);
 }
 
 function isEncrypted({ socket }: IncomingMessage | Http2ServerRequest): boolean {

@@ -7,7 +7,7 @@ import {
   emptyTable,
   sameBytes,
 } from "./attribute-table.js";
-import type { EncodedConflict } from "./merge.js";
+import type { ResolveEncoded } from "./merge.js";
 import type { SessionIdentity } from "./session-id.js";
 
 /** The newest state that is known to be on a node. */
@@ -33,7 +33,7 @@ export interface LiveSessionStart {
   readonly node: string;
   readonly codec: Codec;
   /** Decides what stands where two requests changed the same attribute; may throw MSM_ERR_CONFLICT. */
-  readonly resolve: (conflict: EncodedConflict) => Uint8Array | undefined;
+  readonly resolve: ResolveEncoded;
   /** The most that the attributes may take together, packed. */
   readonly maxTableBytes: number;
   readonly table?: AttributeTable;
@@ -65,9 +65,12 @@ export class LiveSession {
   holders = 0;
   /** How often another's version was taken in. */
   merges = 0;
+  /** Decides what stands where this process and another changed the same attribute. */
+  resolve: ResolveEncoded;
+  /** Where the session goes on that got a new id, see `RegenerateOptions.grace`, and the table that both have in common. */
+  successor: { readonly live: LiveSession; readonly base: AttributeTable } | undefined;
 
   readonly #codec: Codec;
-  readonly #resolve: (conflict: EncodedConflict) => Uint8Array | undefined;
   readonly #maxTableBytes: number;
   #idleTimeoutMs: number;
   #table: AttributeTable;
@@ -94,7 +97,7 @@ export class LiveSession {
     this.node = start.node;
     this.stored = start.stored;
     this.#codec = start.codec;
-    this.#resolve = start.resolve;
+    this.resolve = start.resolve;
     this.#maxTableBytes = start.maxTableBytes;
     this.#idleTimeoutMs = start.idleTimeoutMs;
     this.#table = start.table ?? start.stored?.table ?? emptyTable;
@@ -282,6 +285,20 @@ export class LiveSession {
     return this.#values.has(name) ? this.#codec.encode(this.#values.get(name)) : this.#table.get(name);
   }
 
+  /** The bytes that a value would have. @throws MsmError MSM_ERR_CODEC */
+  encode(value: unknown): Uint8Array | undefined {
+    return this.#codec.encode(value);
+  }
+
+  decode(bytes: Uint8Array | undefined): unknown {
+    return bytes === undefined ? undefined : this.#codec.decode(bytes);
+  }
+
+  /** Number of the folded change that last touched the attribute; 0 where none did. */
+  changeOf(name: string): number {
+    return this.#changedBy.get(name) ?? 0;
+  }
+
   /**
    * Forgets values that are not what the table's bytes decode to. For when no request holds them: what was assigned
    * becomes what another process would read (a Date, under JSON, becomes text), and what was never committed is gone.
@@ -355,7 +372,7 @@ export class LiveSession {
     if (sameBytes(base, theirs)) return mine;
     this.#values.delete(name); // what `resolve` gives is decoded anew, and theirs stands where it throws
     if (sameBytes(mine, theirs) || sameBytes(mine, base)) return theirs;
-    return this.#resolve({ name, base, mine, theirs });
+    return this.resolve({ name, base, mine, theirs });
   }
 }
 

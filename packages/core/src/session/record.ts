@@ -29,8 +29,18 @@ export interface SessionRecord {
   /** Which ring its writer knew, see `Ring.fingerprint`. */
   readonly ring: string;
   readonly table: AttributeTable;
+  /** Of a tombstone: the session that goes on in the place of this one. */
+  readonly successor?: Successor | undefined;
   /** True where the key that sealed it is not the one that seals now: it is to be written anew with the next use. */
   readonly isOldKey?: boolean;
+}
+
+/** Where a session goes on that got a new id. */
+export interface Successor {
+  /** Its session id. */
+  readonly id: string;
+  /** Until when the old id leads to it, in milliseconds since 1970. */
+  readonly untilMs: number;
 }
 
 /** Writes and checks records. A record opens only under the id it was sealed for, with a key of the list. */
@@ -45,8 +55,11 @@ export interface RecordSealer {
    * this one does not have yet. Such a record is neither used nor taken for damage.
    */
   isForeign(bytes: Uint8Array): boolean;
-  /** The record that says "destroyed", and beats every other. */
-  tombstone(identity: SessionIdentity, idleTimeoutMs: number): Buffer;
+  /**
+   * The record that says "destroyed", and beats every other. Its successor's id is readable to nobody but who knows this
+   * session's id and the secret.
+   */
+  tombstone(identity: SessionIdentity, idleTimeoutMs: number, successor?: Successor): Buffer;
 }
 
 /** A record key with the short name by which a record says which key sealed it. */
@@ -92,7 +105,8 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
   const byId = new Map(keys.map((key) => [key.id, key.key]));
 
   function seal(identity: SessionIdentity, record: SessionRecord): Buffer {
-    const table = record.version === tombstoneVersion ? Buffer.alloc(0) : packTable(record.table);
+    const isEnd = record.version === tombstoneVersion;
+    const table = isEnd ? pointerTo(record.successor, current!.key, identity) : packTable(record.table);
     const header =
       recordFormat +
       record.version +
@@ -114,17 +128,18 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
 
   return {
     seal,
-    tombstone: (identity, idleTimeoutMs) =>
+    tombstone: (identity, idleTimeoutMs, successor) =>
       seal(identity, {
         version: tombstoneVersion,
         writeId: newWriteId(),
         idleTimeoutMs,
         codec: "",
         createdAtMs: 0,
-        expiresAtMs: undefined,
+        expiresAtMs: successor?.untilMs,
         route: "",
         ring: "0".repeat(8),
         table: new Map(),
+        successor,
       }),
     open(identity, stored) {
       const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
@@ -146,6 +161,7 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
         ring: text(ringAt, routeAt),
         route: text(routeAt, sealKindAt).trimEnd(),
         table: isTombstone(bytes) ? new Map() : unpackTable(bytes.subarray(tableAt)),
+        successor: isTombstone(bytes) ? successorIn(bytes, key, identity) : undefined,
         ...(key === current.key ? {} : { isOldKey: true }),
       };
     },
@@ -157,6 +173,27 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
     },
   };
 }
+
+const sessionIdBytes = 24;
+
+/** The successor's id, added (XOR) to a pad that only who knows the secret and the former id can make. */
+function pointerTo(successor: Successor | undefined, key: Buffer, identity: SessionIdentity): Buffer {
+  if (successor === undefined) return Buffer.alloc(0);
+  const pad = pointerPad(key, identity);
+  return Buffer.from(successor.id, "hex").map((byte, i) => byte ^ pad[i]!) as Buffer;
+}
+
+function successorIn(bytes: Buffer, key: Buffer, identity: SessionIdentity): Successor | undefined {
+  const pointer = bytes.subarray(tableAt);
+  if (pointer.length !== sessionIdBytes) return undefined;
+  const pad = pointerPad(key, identity);
+  const id = Buffer.from(pointer.map((byte, i) => byte ^ pad[i]!)).toString("hex");
+  return { id, untilMs: Number.parseInt(bytes.toString("latin1", expiresAt, ringAt), 16) };
+}
+
+/** Used once only: a session ends once, and a former id has one successor. */
+const pointerPad = (key: Buffer, identity: SessionIdentity) =>
+  createHmac("sha256", key).update(`successor of ${identity.id}`).digest();
 
 /** True where the bytes are a record of a later release, which this one must neither use nor destroy. */
 export const isNewerFormat = (bytes: Uint8Array): boolean =>

@@ -1,15 +1,31 @@
 import { inspect } from "node:util";
 import { MsmError } from "../errors.js";
-import { type AttributeTable, checkAttributeName } from "./attribute-table.js";
+import { type AttributeTable, checkAttributeName, sameBytes } from "./attribute-table.js";
 import type { LiveSession } from "./live-session.js";
+import type { ResolveEncoded } from "./merge.js";
 import type { Attributes } from "./session.js";
+
+/** An attribute as a request read it last. */
+interface Sight {
+  readonly value: unknown;
+  /** Its bytes in the table at that time. */
+  readonly bytes: Uint8Array | undefined;
+  /** The folded change that had last touched it. */
+  readonly change: number;
+}
 
 /**
  * One request's look at a live session. It marks what the request touched, so that a commit encodes that and no more:
  * names that were assigned or deleted, and names whose value is an object, as that may be changed in place.
+ *
+ * Where the request assigns an attribute that another one has changed since this one read it, both changed the same: a
+ * conflict, though it never leaves the process.
  */
 export class SessionView {
   readonly live: LiveSession;
+  /** Decides conflicts with other requests in this process; default: as between processes. */
+  resolve: ResolveEncoded;
+  readonly #seen = new Map<string, Sight>();
   /** Marked names, each with the object that was handed out or assigned; undefined where it was none. */
   readonly #marked = new Map<string, object | undefined>();
   /** Attributes that this request set in vain: a fold of them failed, and they were neither set anew nor deleted. */
@@ -17,23 +33,25 @@ export class SessionView {
 
   constructor(live: LiveSession) {
     this.live = live;
+    this.resolve = live.resolve;
   }
 
   read(name: string): unknown {
     const value = this.live.handOut(name);
-    if (typeof value === "object" && value !== null && !this.#marked.has(name)) this.#marked.set(name, value);
+    this.#see(name, value);
+    if (isObject(value) && !this.#marked.has(name)) this.#marked.set(name, value);
     return value;
   }
 
   assign(name: string, value: unknown): void {
-    this.#lost.delete(name);
-    this.live.assign(name, value);
-    this.#marked.set(name, typeof value === "object" && value !== null ? value : undefined);
+    const seen = this.#seen.get(name);
+    if (seen !== undefined && this.#hasChangedSince(name, seen)) this.#assignInConflict(name, seen, value);
+    else this.#assign(name, value);
   }
 
   remove(name: string): void {
-    this.#lost.delete(name);
     if (this.live.has(name)) this.assign(name, undefined);
+    else this.#lost.delete(name);
   }
 
   /** Takes back what this request assigned or changed and did not commit. */
@@ -41,6 +59,7 @@ export class SessionView {
     this.live.revert(this.#marked.keys());
     this.#marked.clear();
     this.#lost.clear();
+    this.#seen.clear();
   }
 
   /**
@@ -68,9 +87,46 @@ export class SessionView {
     if (this.#marked.size === 0) return 0;
     for (const [name, object] of this.#marked) if (object !== undefined) this.live.bringBack(name, object);
     const change = this.#foldMarked();
+    for (const name of this.#marked.keys()) if (this.#seen.has(name)) this.#see(name, this.live.read(name));
     // An object that was handed out may still be changed after this commit; a primitive value can not.
     for (const [name, object] of this.#marked) if (object === undefined) this.#marked.delete(name);
     return change;
+  }
+
+  #see(name: string, value: unknown): void {
+    const { live } = this;
+    this.#seen.set(name, { value, bytes: live.table.get(name), change: live.changeOf(name) });
+  }
+
+  #assign(name: string, value: unknown): void {
+    this.#lost.delete(name);
+    this.live.assign(name, value);
+    this.#marked.set(name, isObject(value) ? value : undefined);
+    if (this.#seen.has(name)) this.#see(name, value);
+  }
+
+  /** Quick to say no: it is asked at each assignment. An object that both hold is compared by who folded it last. */
+  #hasChangedSince(name: string, { value, change }: Sight): boolean {
+    const current = this.live.read(name);
+    if (!Object.is(current, value)) return true;
+    return isObject(value) && this.live.changeOf(name) !== change;
+  }
+
+  #assignInConflict(name: string, { value: seen, bytes }: Sight, value: unknown): void {
+    const { live } = this;
+    let kept = value;
+    try {
+      const base = isObject(seen) ? bytes : live.encode(seen);
+      const [mine, theirs] = [live.encode(value), live.encoded(name)];
+      const differ = !sameBytes(base, theirs) && !sameBytes(mine, theirs);
+      const resolved = differ ? this.resolve({ name, base, mine, theirs }) : mine;
+      if (resolved !== mine) kept = live.decode(resolved);
+    } catch (thrown) {
+      this.#marked.delete(name);
+      this.#lost.set(name, MsmError.from(thrown, "MSM_ERR_CODEC"));
+      return;
+    }
+    this.#assign(name, kept);
   }
 
   #foldMarked(): number {
@@ -87,6 +143,8 @@ export class SessionView {
     }
   }
 }
+
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
 /**
  * The view as an object: names that `members` has are its own, all others are attributes. Enumerating gives the

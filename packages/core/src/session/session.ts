@@ -5,6 +5,18 @@ export type Attributes = Record<string, any>;
 /** Which attributes a session keeps under its new id: all, none, or those named. */
 export type KeptAttributes = "all" | "none" | readonly string[];
 
+/** How a session gets a new id. */
+export interface RegenerateOptions {
+  /** Which attributes go on under the new id. Default "none". */
+  readonly keep?: KeptAttributes;
+  /**
+   * For a plain renewal of the id, with `keep: "all"`: for 10 s, requests that still carry the old id get the session under
+   * its new one, as do those that are running. Never at a log-in: who planted the old id would get in with it.
+   * Default false.
+   */
+  readonly grace?: boolean;
+}
+
 /** One request's view of its session. */
 export interface Session {
   /** 48 hexadecimal digits; changes only by `regenerate()`. */
@@ -36,6 +48,20 @@ export interface Session {
    */
   attributesWith<T extends object>(members: T): T & Attributes;
 
+  /** Whether this request has the session to itself now. */
+  readonly isLocked: boolean;
+
+  /**
+   * Waits until this request has the session to itself, and brings it up to date: attributes read from now on are the
+   * newest. Until the response is committed, or `release()`. Resolves at once where it is so already, or where the
+   * session is new. Rejects with MSM_ERR_LOCK_TIMEOUT, MSM_ERR_LOCK_QUEUE_FULL, MSM_ERR_SESSION_GONE, or
+   * MSM_ERR_CONFLICT where both this request and another changed an attribute before.
+   */
+  lock(): Promise<void>;
+
+  /** Lets the next request in before this one is answered. What is changed is not saved by it: see `save()`. */
+  release(): Promise<void>;
+
   /** Stores now what changed so far. Rejects with the MsmError that `commit()` would report. */
   save(): Promise<void>;
 
@@ -43,7 +69,7 @@ export interface Session {
   reload(): Promise<void>;
 
   /** Gives the session a new id, at the next commit: the new one is stored first, then the old one ends. */
-  regenerate(options?: { readonly keep?: KeptAttributes }): Promise<void>;
+  regenerate(options?: RegenerateOptions): Promise<void>;
 
   /**
    * Ends the session on every node that answers, before it resolves. Rejects where no node answered; the session

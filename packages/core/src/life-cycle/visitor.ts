@@ -1,0 +1,28 @@
+import type { Parts } from "../parts.js";
+import { bury } from "./bury.js";
+import type { Keeper } from "./keeper.js";
+import { isFound, load, revive } from "./load.js";
+import { save } from "./save.js";
+
+/**
+ * Keeps a sticky session that another process owns, for work that is done here: its backup is changed, and it stays the
+ * owner's. The owner finds the change when it saves the session next, and merges with it.
+ * @param owner the route of the process that owns the session
+ */
+export function visitorKeeper(owner: string, parts: Parts): Keeper {
+  return {
+    route: owner,
+    enter() {},
+    leave() {},
+    lock: async () => undefined,
+    async keep(live) {
+      const saved = await save(live, { route: owner, recreate: false }, parts);
+      return saved.kind === "ended" ? "discarded" : "stored";
+    },
+    destroy: (live) => bury(live, parts),
+    async reload(live) {
+      const found = await load(live.identity, live.node, parts);
+      return isFound(found) ? revive(live.identity, found, parts) : undefined;
+    },
+  };
+}
