@@ -280,8 +280,15 @@ describe.skipIf(skip)(`redis as a storage${reason}`, () => {
       await storage.close();
       await waitUntil("it does not listen any more", async () => (await subscribers(redis)) === 0);
       storage.onRelease!(freshKey(), () => {});
-      await redis.ping();
-      expect(await subscribers(redis)).toBe(0);
+      // When another one that asked later hears of a release, this one would listen by now.
+      const later = client({ url: urlOf(server) });
+      const key = await storedKey(later);
+      let isHeard = false;
+      later.onRelease!(key, () => {
+        isHeard = true;
+      });
+      await waitUntil("another one hears", async () => (await unlockContended(later, key)) && isHeard);
+      expect(await subscribers(redis)).toBe(1);
     });
 
     it("are heard of again by who listens after the connection was lost", async () => {
