@@ -5,6 +5,7 @@ const core = "packages/core/src";
 const tests = "packages/conformance/test";
 const memory = `${core}/storage/memory.ts`;
 const memcached = `${core}/storage/memcached.ts`;
+const redis = `${core}/storage/redis.ts`;
 const redisScripts = `${core}/storage/redis-scripts.ts`;
 const replicas = `${core}/failover/replicas.ts`;
 
@@ -29,6 +30,9 @@ const nonSticky = (title) => ({
 const scenario = (file, title) => ({ file: `${tests}/life-cycle/scenarios/${file}.test.ts`, title });
 
 /** @param {string} title @returns {Catcher} */
+const twoHolders = (title) => scenario("two-holders-of-one-session", title);
+
+/** @param {string} title @returns {Catcher} */
 const sticky = (title) => ({ file: `${tests}/life-cycle/sticky.test.ts`, title: `sticky: ${title}` });
 
 /**
@@ -37,42 +41,140 @@ const sticky = (title) => ({ file: `${tests}/life-cycle/sticky.test.ts`, title: 
  */
 export const mutants = [
   {
+    name: "constant-token/leases",
+    breaks: "every process holds every lease: two requests have the session to themselves at once",
+    changes: [
+      {
+        file: `${core}/locking/leases.ts`,
+        find: 'const newToken = () => randomBytes(18).toString("base64url");',
+        replace: 'const newToken = () => "locked-locked-locked-locked";',
+      },
+    ],
+    catchers: [twoHolders("non-sticky: nobody else is let in while a request has its session to itself")],
+  },
+  {
+    name: "constant-token/memory",
+    breaks: "the driver keeps that there is a lease, not whose it is",
+    changes: [
+      {
+        file: memory,
+        find: "this.#takeLease(key, options.lease);",
+        replace: 'this.#takeLease(key, { ...options.lease, token: "locked" });',
+      },
+      {
+        file: memory,
+        find: "this.#freeLease(key, options.unlock);",
+        replace: 'this.#freeLease(key, "locked");',
+      },
+      {
+        file: memory,
+        find: "return this.#freeLease(key, token);",
+        replace: 'return this.#freeLease(key, "locked");',
+      },
+      {
+        file: memory,
+        find: "this.#leases.get(key)?.token === lease.token",
+        replace: 'this.#leases.get(key)?.token === "locked"',
+      },
+    ],
+    catchers: [
+      contract("memory", "leases are taken with the record, and keep others from it"),
+      contract("memory", "leases are renewed by their token only"),
+    ],
+  },
+  {
+    name: "constant-token/redis",
+    breaks: "the driver keeps that there is a lease, not whose it is",
+    needs: "redis-server",
+    changes: [
+      {
+        file: redis,
+        find: 'const { token = "", ttlMs = 0 } = lease ?? {};',
+        replace: 'const { ttlMs = 0 } = lease ?? {};\n      const token = lease ? "locked" : "";',
+      },
+      {
+        file: redis,
+        find: 'const token = options.unlock ?? "";',
+        replace: 'const token = options.unlock === undefined ? "" : "locked";',
+      },
+      {
+        file: redis,
+        find: "redis.msmRenewLease(keys.lease, lease.token,",
+        replace: 'redis.msmRenewLease(keys.lease, "locked",',
+      },
+      {
+        file: redis,
+        find: "redis.msmUnlock(keys.lease, token)",
+        replace: 'redis.msmUnlock(keys.lease, "locked")',
+      },
+    ],
+    catchers: [
+      contract("redis", "leases are taken with the record, and keep others from it"),
+      contract("redis", "leases are renewed by their token only"),
+    ],
+  },
+  {
+    name: "constant-token/memcached",
+    breaks: "the driver keeps that there is a lease, not whose it is",
+    needs: "memcached",
+    changes: [
+      {
+        file: memcached,
+        find: "const { lease, renewTtlMs } = options;",
+        replace:
+          'const { renewTtlMs } = options;\n      const lease = options.lease && { ...options.lease, token: "locked" };',
+      },
+      {
+        file: memcached,
+        find: "const { expect, unlock: token } = options;",
+        replace: 'const { expect } = options;\n      const token = options.unlock && "locked";',
+      },
+      {
+        file: memcached,
+        find: "=> renewLease(connection, keys, lease));",
+        replace: '=> renewLease(connection, keys, { ...lease, token: "locked" }));',
+      },
+      {
+        file: memcached,
+        find: "=> unlock(connection, keys, token));",
+        replace: '=> unlock(connection, keys, "locked"));',
+      },
+    ],
+    catchers: [
+      contract("memcached", "leases are taken with the record, and keep others from it"),
+      contract("memcached", "leases are renewed by their token only"),
+    ],
+  },
+  {
     name: "unconditional-unlock/memory",
     breaks: "a process frees the lease that another took after its own had ended",
     changes: [
       {
         file: memory,
-        find: "return this.#leases.get(key) === token && this.#leases.delete(key);",
-        replace: "return this.#leases.delete(key);",
+        find: "if (holder?.token !== token) return false;",
+        replace: "if (holder === undefined) return false;",
       },
     ],
-    catchers: [contract("memory", "leases are not freed by another token")],
+    catchers: [
+      contract("memory", "leases are not freed by another token"),
+      contract("memory", "leases of another stay, though a save names a token"),
+    ],
   },
   {
     name: "unconditional-unlock/redis",
-    breaks: "unlock deletes the lease, whoever holds it",
+    breaks: "a process frees the lease that another took after its own had ended",
     needs: "redis-server",
     changes: [
       {
         file: redisScripts,
-        find: "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end\nreturn 0",
-        replace: "return redis.call('DEL', KEYS[1])",
+        find: "if not isHeld then return 0 end\n  redis.call('DEL', key)",
+        replace: "if redis.call('DEL', key) == 0 then return 0 end",
       },
     ],
-    catchers: [contract("redis", "leases are not freed by another token")],
-  },
-  {
-    name: "unconditional-unlock/redis-save",
-    breaks: "a save that gives its lease back deletes the lease, whoever holds it",
-    needs: "redis-server",
-    changes: [
-      {
-        file: redisScripts,
-        find: "if ARGV[4] ~= '' and redis.call('GET', KEYS[2]) == ARGV[4] then redis.call('DEL', KEYS[2]) end",
-        replace: "if ARGV[4] ~= '' then redis.call('DEL', KEYS[2]) end",
-      },
+    catchers: [
+      contract("redis", "leases are not freed by another token"),
+      contract("redis", "leases of another stay, though a save names a token"),
     ],
-    catchers: [contract("redis", "leases of another stay, though a save names a token")],
   },
   {
     name: "unconditional-unlock/memcached",
@@ -109,6 +211,38 @@ export const mutants = [
     ],
   },
   {
+    name: "unconditional-unlock/memcached-save",
+    breaks: "a save frees the lease that the record was loaded with, whichever it names",
+    needs: "memcached",
+    changes: [
+      {
+        file: memcached,
+        find: "if (token !== undefined && revision?.lease?.token === token) {",
+        replace: "if (token !== undefined && revision?.lease) {",
+      },
+    ],
+    catchers: [
+      contract(
+        "memcached",
+        "leases stay where a save with the revision that they came with names another token",
+      ),
+    ],
+  },
+  {
+    name: "unconditional-unlock/memcached-save-delete",
+    breaks: "a save that gives its lease back deletes the one that another has by now",
+    needs: "memcached",
+    changes: [
+      { file: memcached, find: "deleteIf(keys.lease, lease.cas)],", replace: "deleteIf(keys.lease, 0n)]," },
+    ],
+    catchers: [
+      contract(
+        "memcached",
+        "leases that became another's stay, though a save would give back the one that the record was loaded with",
+      ),
+    ],
+  },
+  {
     name: "save-without-version/memory",
     breaks: "a save replaces what another wrote since the session was loaded",
     changes: [
@@ -118,12 +252,7 @@ export const mutants = [
         replace: "if (isTombstone(current))",
       },
     ],
-    catchers: [
-      contract("memory", "save gives conflict where another version is there, and leaves it there"),
-      nonSticky(
-        "requests at the same time both keep what they changed where they changed different attributes",
-      ),
-    ],
+    catchers: [contract("memory", "save gives conflict where another version is there, and leaves it there")],
   },
   {
     name: "save-without-version/redis",
@@ -154,6 +283,21 @@ export const mutants = [
     ],
   },
   {
+    name: "save-without-version/memcached-with-lease",
+    breaks: "a save that gives its lease back replaces what another wrote since the session was loaded",
+    needs: "memcached",
+    changes: [
+      {
+        file: memcached,
+        find: "replace(keys.record, write.record, write.ttlMs, revision.cas)",
+        replace: "replace(keys.record, write.record, write.ttlMs, 0n)",
+      },
+    ],
+    catchers: [
+      contract("memcached", "leases stay where the save of the record that was loaded with them was refused"),
+    ],
+  },
+  {
     name: "set-for-replace/memcached",
     breaks: "a record that is refused as too large takes the old one with it",
     needs: "memcached",
@@ -179,7 +323,7 @@ export const mutants = [
       {
         file: memcached,
         find: 'if (reply.status === status.notFound) return { kind: "gone" };',
-        replace: "if (reply.status === status.notFound) return create(connection, keys, record, ttlMs);",
+        replace: "if (reply.status === status.notFound) return create(connection, keys, { record, ttlMs });",
       },
     ],
     catchers: [contract("memcached", "save gives gone where the record's time was over since it was loaded")],
@@ -221,8 +365,8 @@ export const mutants = [
     changes: [
       {
         file: `${core}/life-cycle/bury.ts`,
-        find: "if (wasAnnounced) await parts.replicas.bury(live.identity);",
-        replace: "if (wasAnnounced) parts.replicas.close();",
+        find: "  if (wasAnnounced) await parts.replicas.bury(live.identity, successorOf(live, parts));\n",
+        replace: "",
       },
     ],
     catchers: [
@@ -373,33 +517,33 @@ export const mutants = [
     ],
   },
   {
-    name: "add-retried-without-compare/locked-by-itself",
+    name: "add-retried-without-compare/memcached-locked-by-itself",
     breaks: "who took the lease and lost the reply waits for its own lease to end",
     needs: "memcached",
     changes: [
       {
         file: memcached,
-        find: 'if (holder && holder.token !== lease.token) return { kind: "locked"',
-        replace: 'if (holder && holder.token !== "") return { kind: "locked"',
+        find: "if (holder && holder.token !== lease.token) {",
+        replace: 'if (holder && holder.token !== "") {',
       },
     ],
     catchers: [contract("memcached", "leases are had again by their own token, whose reply was lost")],
   },
   {
-    name: "add-retried-without-compare/taken-over",
+    name: "add-retried-without-compare/memcached-taken-over",
     breaks: "an ADD that says there is a lease already is taken for the own one of a try before",
     needs: "memcached",
     changes: [
       {
         file: memcached,
-        find: 'if (holder && holder.token !== lease.token) return { kind: "locked"',
-        replace: 'if (holder && holder.token === "") return { kind: "locked"',
+        find: "if (holder && holder.token !== lease.token) {",
+        replace: 'if (holder && holder.token === "") {',
       },
     ],
     catchers: [contract("memcached", "leases are taken with the record, and keep others from it")],
   },
   {
-    name: "add-retried-without-compare/record",
+    name: "add-retried-without-compare/memcached-record",
     breaks: "the first record of another is taken for the own one, whose reply was lost",
     needs: "memcached",
     changes: [
@@ -410,5 +554,80 @@ export const mutants = [
       },
     ],
     catchers: [contract("memcached", "save stores a first record, and no second one as the first")],
+  },
+  {
+    name: "add-retried-without-compare/redis-locked-by-itself",
+    breaks: "who took the lease and lost the reply waits for its own lease to end",
+    needs: "redis-server",
+    changes: [{ file: redisScripts, find: "if holder and not isHeld then", replace: "if holder then" }],
+    catchers: [contract("redis", "leases are had again by their own token, whose reply was lost")],
+  },
+  {
+    name: "add-retried-without-compare/redis-taken-over",
+    breaks: "another's lease is taken for the own one of a try before",
+    needs: "redis-server",
+    changes: [{ file: redisScripts, find: "if holder and not isHeld then", replace: "if holder == '' then" }],
+    catchers: [contract("redis", "leases are taken with the record, and keep others from it")],
+  },
+  {
+    name: "lock-wait-falling-through/timeout",
+    breaks: "who waited for its session in vain goes on without the lock, and nobody is told",
+    changes: [
+      {
+        file: `${core}/life-cycle/lock-or-not.ts`,
+        find: '    if (outcome === "refused") throw error;\n',
+        replace: "",
+      },
+    ],
+    catchers: [
+      twoHolders(
+        "non-sticky: who waits longer than lockTimeoutMs is refused, and not let in without the lock",
+      ),
+      twoHolders("sticky: who waits longer than lockTimeoutMs is refused, and not let in without the lock"),
+    ],
+  },
+  {
+    name: "lock-wait-falling-through/by-hand",
+    breaks: "`session.lock()` resolves without the lock where it was waited for in vain",
+    changes: [
+      {
+        file: `${core}/life-cycle/request-exchange.ts`,
+        find: "      this.#noteLockTimeout(error);\n      throw error;\n",
+        replace: "      this.#noteLockTimeout(error);\n      return undefined;\n",
+      },
+    ],
+    catchers: [
+      twoHolders(
+        "non-sticky: lock() rejects where it was waited for in vain, and does not go on without the lock",
+      ),
+      twoHolders(
+        "sticky: lock() rejects where it was waited for in vain, and does not go on without the lock",
+      ),
+    ],
+  },
+  {
+    name: "lock-wait-falling-through/queue",
+    breaks: "the first who would have to wait in its process does not",
+    changes: [
+      {
+        file: `${core}/locking/lock-queue.ts`,
+        find: "    if (line === undefined) {",
+        replace: "    if (line === undefined || line.size === 0) {",
+      },
+    ],
+    catchers: [twoHolders("sticky: nobody else is let in while a request has its session to itself")],
+  },
+  {
+    name: "lock-wait-falling-through/lease",
+    breaks: "a session whose lease another process holds is loaded without it",
+    changes: [
+      {
+        file: replicas,
+        find: "      const loaded = await node.run((storage) => storage.load(this.#key(identity), options));\n",
+        replace:
+          '      let loaded = await node.run((storage) => storage.load(this.#key(identity), options));\n      if (loaded.kind === "locked") loaded = await node.run((storage) => storage.load(this.#key(identity)));\n',
+      },
+    ],
+    catchers: [twoHolders("non-sticky: nobody else is let in while a request has its session to itself")],
   },
 ];

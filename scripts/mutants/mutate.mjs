@@ -19,7 +19,7 @@
  * @property {string} name kebab-case: the defect, a slash, where it is
  * @property {string} breaks what it does to a session or its lock, in a few words
  * @property {readonly Change[]} changes
- * @property {readonly Catcher[]} catchers at least one of them must fail
+ * @property {readonly Catcher[]} catchers each of them must fail; one at least
  * @property {"memcached" | "redis-server"} [needs] the program without which the catchers do not run
  */
 

@@ -28,9 +28,9 @@
 
 /**
  * What became of a mutant.
- * - `killed`: by tests that pass on the unchanged sources.
+ * - `killed`: by tests that pass on the unchanged sources, all that the list names among them.
  * - `survived`: all its tests pass, so nobody would notice it.
- * - `unclear`: no test failed, but no test passed either, or the run broke. Says nothing about the tests.
+ * - `unclear`: the run broke, no test ran, or not all tests failed that should have.
  * - `skipped`: its tests need a program that is missing.
  * @typedef {object} Verdict
  * @property {import("./mutate.mjs").Mutant} mutant
@@ -62,7 +62,8 @@ export function runOf(report, output) {
 
 /**
  * Judges the run of a mutant. Only a test that passed on the unchanged sources, and fails now, catches a mutant: a runner
- * that crashes or a file that does not load would hide that nothing was tested.
+ * that crashes or a file that does not load would hide that nothing was tested. All tests that the list names must fail,
+ * or the list says what is not so.
  * @param {import("./mutate.mjs").Mutant} mutant
  * @param {Run} run
  * @param {Run} baseline the run of the unchanged sources
@@ -71,7 +72,13 @@ export function runOf(report, output) {
 export function judge(mutant, run, baseline) {
   const catching = run.failed.filter((test) => baseline.passed.includes(test));
   const [first] = catching;
-  if (first !== undefined) return { mutant, kind: "killed", detail: first, failures: catching.length };
+  const idle = mutant.catchers.filter(({ title }) => !catching.some((test) => test.endsWith(title)));
+  if (first !== undefined && idle.length === 0) {
+    return { mutant, kind: "killed", detail: first, failures: catching.length };
+  }
+  if (first !== undefined) {
+    return { mutant, kind: "unclear", detail: `fails "${first}", but not "${idle[0]?.title}"` };
+  }
   if (!run.ran) return { mutant, kind: "unclear", detail: `no report: ${lastLines(run.output)}` };
   if (run.broken.length > 0) return { mutant, kind: "unclear", detail: run.broken.join("; ") };
   if (run.passed.length === 0) return { mutant, kind: "unclear", detail: "no test ran" };

@@ -3,7 +3,7 @@
  * catch it. Ends with `N killed, N survived`; exit code 1 where one survived.
  *
  * `--only <part of a name>` takes some of the mutants, and may be given more than once. `--all-tests` runs all unit tests
- * of the packages on each, to see who else notices; that takes minutes a mutant.
+ * of the packages on each, to see who else notices; that takes a minute or two for each.
  *
  * A mutant whose tests need a program that is missing is skipped; where CI is set it counts as survived.
  */

@@ -19,7 +19,7 @@ import { mutatedFiles } from "./mutate.mjs";
 import { runOf } from "./report.mjs";
 
 /** A run that takes longer hangs: an endless loop, for instance, that no test's own deadline can interrupt. */
-const longestRunMs = 240_000;
+const longestRunMs = 600_000;
 
 /**
  * A copy of the working tree in a folder of its own, in which sources can be spoilt. Its packages lead to each other's
