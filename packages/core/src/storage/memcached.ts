@@ -243,7 +243,7 @@ async function loadWithLease(
     if (added.status === status.ok) return foundWithLease(stored, lease, casOf(added));
     const holder = leaseIn(held);
     if (holder && holder.token !== lease.token) {
-      await markAsWanted(connection, keys, holder.token);
+      await markAsWanted(connection, keys, holder.token, mark);
       return { kind: "locked", retryAfterMs: holder.ttlMs };
     }
     const taken = holder && (await takeAgain(connection, keys, lease, holder.cas, mark));
@@ -270,8 +270,10 @@ async function markAsWanted(
   connection: MemcachedConnection,
   keys: StorageKeys,
   token: string,
+  mark: ConnectionMark,
 ): Promise<void> {
-  await connection.ask([set(keys.wanted, Buffer.from(token, "latin1"), wantedMs)]).catch(() => undefined);
+  const word = set(keys.wanted, Buffer.from(token, "latin1"), wantedMs);
+  await connection.ask([word], mark).catch(() => undefined);
 }
 
 /**
@@ -385,7 +387,7 @@ async function replaceAndUnlock(
     }
     if (deleted.status === status.ok) {
       const takeBack = add(keys.lease, leaseValue(lease), leaseTtlMs(lease));
-      await connection.ask([takeBack], answers.connection).catch(() => undefined);
+      await connection.ask([takeBack], answers.connection);
     }
     checked(replaced);
   }

@@ -23,7 +23,8 @@ export interface Storage {
    * With `lease`, takes the lease of the key for `lease.token` as well: `locked` where another holds it, and then
    * no record is given. Where there is no live record (absent, or a tombstone) no lease is taken.
    * A refusal leaves a mark on the lease. The holder learns of it as `isWanted` at its next load with the same token,
-   * which is how a process hands the lease from one of its requests to the next. The mark goes with the lease.
+   * which is how a process hands the lease from one of its requests to the next. The mark goes with the lease; a storage
+   * may forget it earlier, some seconds after the last refusal.
    * With `renewTtlMs`, the record's time to live starts anew: its own idle timeout where its prefix names one, else
    * `renewTtlMs`, which should be the usual one (memcached has to know a time before it sees the record).
    * A tombstone is given like any record.
