@@ -32,6 +32,10 @@ export interface FaultyStorage extends Storage {
   applyHeldWrites(): Promise<void>;
   /** The next `count` calls reject with `code` (default MSM_ERR_STORAGE_UNAVAILABLE), and do nothing. */
   failNext(count: number, code?: MsmErrorCode): void;
+  /** The next call is carried out, and rejects with MSM_ERR_STORAGE_TIMEOUT all the same. */
+  loseNextReply(): void;
+  /** From now on calls of this verb reject with MSM_ERR_STORAGE_TIMEOUT, and do nothing; the others are let through. */
+  hangOn(verb: StorageVerb): void;
   /** Ends whichever fault there is. Held writes stay held. */
   comeBack(): void;
   /** Comes back as another storage, usually an empty one: the node was restarted. */
@@ -59,6 +63,8 @@ class FaultyWrapper implements FaultyStorage {
   #storage: Storage;
   #fault: Fault = "none";
   #hangMs = 0;
+  #hangsOn: StorageVerb | undefined;
+  #losesNextReply = false;
   #failNext: MsmErrorCode[] = [];
   #held: (() => Promise<unknown>)[] = [];
   #calls: StorageCall[] = [];
@@ -127,8 +133,18 @@ class FaultyWrapper implements FaultyStorage {
     this.#failNext = new Array<MsmErrorCode>(count).fill(code);
   }
 
+  loseNextReply(): void {
+    this.#losesNextReply = true;
+  }
+
+  hangOn(verb: StorageVerb): void {
+    this.#hangsOn = verb;
+  }
+
   comeBack(): void {
     this.#fault = "none";
+    this.#hangsOn = undefined;
+    this.#losesNextReply = false;
     this.#failNext = [];
   }
 
@@ -161,6 +177,12 @@ class FaultyWrapper implements FaultyStorage {
     this.#calls.push({ verb, key });
     const code = this.#failNext.shift();
     if (code) throw new MsmError(code, `${verb} was told to fail`);
+    if (verb === this.#hangsOn) throw new MsmError("MSM_ERR_STORAGE_TIMEOUT", `${verb}: the node hangs`);
+    if (this.#losesNextReply) {
+      this.#losesNextReply = false;
+      await run();
+      throw new MsmError("MSM_ERR_STORAGE_TIMEOUT", `${verb}: the reply was lost`);
+    }
     switch (this.#fault) {
       case "none":
         return run();

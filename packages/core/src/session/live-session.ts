@@ -371,7 +371,7 @@ export class LiveSession {
     this.#contested.delete(name);
     if (sameBytes(base, theirs)) return mine;
     this.#values.delete(name); // what `resolve` gives is decoded anew, and theirs stands where it throws
-    if (sameBytes(mine, theirs) || sameBytes(mine, base)) return theirs;
+    if (sameBytes(mine, base) || (mine === undefined && theirs === undefined)) return theirs;
     return this.resolve({ name, base, mine, theirs });
   }
 }

@@ -21,7 +21,7 @@ export type Merge = (
 
 /**
  * Merges two tables that came of one: an attribute that only one side changed is that side's, so disjoint changes both
- * survive; one that both changed in different ways is what `resolve` gives. Compares bytes, decodes nothing.
+ * survive; one that both changed is what `resolve` gives. Compares bytes, decodes nothing.
  */
 export function mergeTables(
   base: AttributeTable,
@@ -42,9 +42,9 @@ export function mergeTables(
 
 function mergeAttribute(conflict: EncodedConflict, resolve: ResolveEncoded): Uint8Array | undefined {
   const { base, mine, theirs } = conflict;
-  if (sameBytes(mine, theirs)) return mine;
   if (sameBytes(base, mine)) return theirs;
-  if (sameBytes(base, theirs)) return mine;
+  if (sameBytes(base, theirs) || (mine === undefined && theirs === undefined)) return mine;
+  // Also where both are the same: two increments that began with the same number ought to be two.
   return resolve(conflict);
 }
 
@@ -62,7 +62,7 @@ export function lastTable(
   if (names.every((name) => sameBytes(base.get(name), mine.get(name)))) return theirs;
   for (const name of names) {
     const conflict = { name, base: base.get(name), mine: mine.get(name), theirs: theirs.get(name) };
-    const givesWay = !sameBytes(conflict.theirs, conflict.mine) && !sameBytes(conflict.theirs, conflict.base);
+    const givesWay = !sameBytes(conflict.theirs, conflict.base);
     if (givesWay) resolve(conflict);
   }
   return mine;

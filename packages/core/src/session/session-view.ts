@@ -118,8 +118,8 @@ export class SessionView {
     try {
       const base = isObject(seen) ? bytes : live.encode(seen);
       const [mine, theirs] = [live.encode(value), live.encoded(name)];
-      const differ = !sameBytes(base, theirs) && !sameBytes(mine, theirs);
-      const resolved = differ ? this.resolve({ name, base, mine, theirs }) : mine;
+      const hasChanged = !sameBytes(base, theirs) && !(mine === undefined && theirs === undefined);
+      const resolved = hasChanged ? this.resolve({ name, base, mine, theirs }) : mine;
       if (resolved !== mine) kept = live.decode(resolved);
     } catch (thrown) {
       this.#marked.delete(name);
