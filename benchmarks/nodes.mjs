@@ -31,6 +31,9 @@ export async function startNode(program) {
   const { args, url } = programs[program];
   const port = await freePort();
   const child = spawn(program, args(port), { stdio: ["ignore", "ignore", "inherit"] });
+  // A run that breaks off leaves nothing behind.
+  const kill = () => child.kill();
+  process.once("exit", kill);
   let isGone = false;
   const gone = new Promise((resolve) => {
     child.once("error", resolve);
@@ -43,7 +46,8 @@ export async function startNode(program) {
   return {
     url: url(port),
     async end() {
-      child.kill();
+      process.removeListener("exit", kill);
+      kill();
       await gone;
     },
   };
