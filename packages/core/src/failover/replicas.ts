@@ -385,7 +385,7 @@ export class Replicas {
 
     const found = await this.#inspect(identity, node);
     if (found === undefined) return this.#writeAgain(node, request);
-    if (found.revision.version < versionOf(bytes) && found.revision.version !== replaces?.version) {
+    if (replaces !== undefined && found.revision.version < replaces.version) {
       // Older than what the session was loaded from: the node has slept through a write.
       return this.#writeElsewhere(node, request);
     }
@@ -400,8 +400,9 @@ export class Replicas {
       others.filter((other) => other.reachable).map((other) => this.#ask(identity, other)),
     );
     const newest = newestOf(answers);
-    if (newest !== undefined && newest.revision.version >= versionOf(bytes))
-      return this.#outcomeOf(newest, bytes);
+    const overtaken = request.replaces?.version ?? "";
+    const isNewer = (version: string) => version >= versionOf(bytes) || version > overtaken;
+    if (newest !== undefined && isNewer(newest.revision.version)) return this.#outcomeOf(newest, bytes);
     if (newest === undefined && !request.recreate) {
       this.#checkAbsent([...answers, { kind: "absent", node }]);
       return { kind: "gone" };
