@@ -41,6 +41,14 @@ export const adapterRoutes = {
   "GET /slow": "calls given.entered(), awaits given.gate(), n becomes 42, answers `late`",
   "GET /never": "calls given.entered(), n becomes 9; never answers",
   "GET /destroy": "ends the session; answers `bye`",
+  "GET /locked-count":
+    "has the session to itself by the adapter's own means for a route; reads n, awaits given.nextTurn(), n becomes what it read + 1, from 0; answers {n} as JSON",
+  "GET /locked-slow":
+    "has the session to itself likewise; calls given.entered(), awaits given.gate(), n becomes 42, answers `late`",
+  "GET /locked-events":
+    "has the session to itself likewise; n becomes 1; text/event-stream; sends `data: 1`, awaits given.gate(), sends `data: 2`, ends",
+  "GET /locked-stream":
+    "has the session to itself likewise; n becomes 1; sends `a`, awaits given.gate(), n becomes 2, sends `b`, ends",
   "GET /sign-in": "gives the session a new id and no attributes, then user becomes `ann`; answers `hi`",
 } as const;
 
@@ -321,6 +329,124 @@ function contractIn(
       });
     });
 
+    describe("a route that has the session to itself", () => {
+      const stored = async (visitor: Client) => (await visitor.get("/read")).json().n;
+
+      itHas("GET /locked-count", "loses none of many increments at once", async () => {
+        const visitor = client();
+        await visitor.get("/name?name=ann");
+
+        const answers = await Promise.all(
+          Array.from({ length: 16 }, () => client().with(visitor.cookie).get("/locked-count")),
+        );
+
+        expect(answers.map(({ status }) => status)).toEqual(new Array(16).fill(200));
+        expect(answers.map((answer) => answer.json().n).sort((a, b) => Number(a) - Number(b))).toEqual(
+          Array.from({ length: 16 }, (_, at) => at + 1),
+        );
+        expect(await stored(visitor)).toBe(16);
+      });
+
+      itHas("GET /locked-slow", "keeps others waiting until it has answered", async () => {
+        const visitor = client();
+        await visitor.get("/name?name=ann");
+        const { slow, others } = await whileSlow(visitor, 1);
+
+        handlers.openGate();
+
+        expect((await slow).body).toBe("late");
+        expect((await others[0]!).json()).toEqual({ n: 43 });
+      });
+
+      itHas("GET /locked-slow", "refuses those who cannot even wait, with 503 and Retry-After", async () => {
+        const visitor = client();
+        await visitor.get("/name?name=ann");
+        const { slow, others } = await whileSlow(visitor, 32);
+
+        const refused = await client().with(visitor.cookie).get("/locked-count");
+        expect([refused.status, refused.headers["retry-after"], refused.cookies]).toEqual([503, "1", []]);
+
+        handlers.openGate();
+        await slow;
+        const answers = await Promise.all(others);
+        expect(answers.map(({ status }) => status)).toEqual(new Array(32).fill(200));
+        expect(await stored(visitor)).toBe(42 + 32);
+      });
+
+      itHas("GET /locked-slow", "forgets a waiting client that goes away", async () => {
+        const visitor = client();
+        await visitor.get("/name?name=ann");
+        const { slow } = await whileSlow(visitor, 0);
+        const leave = new AbortController();
+        const left = client().with(visitor.cookie).get("/locked-count", { signal: leave.signal });
+        left.catch(() => {});
+        await waitUntil("it waits", () => sessions.stats().waitingRequests === 1);
+
+        leave.abort();
+        await waitUntil("it is forgotten", () => sessions.stats().waitingRequests === 0);
+
+        handlers.openGate();
+        await slow;
+        expect(await stored(visitor)).toBe(42);
+      });
+
+      itHas("GET /locked-slow", "lets the next one in soon after its client went away", async () => {
+        const visitor = client();
+        await visitor.get("/name?name=ann");
+        await handlers.abortInside(visitor, "/locked-slow");
+
+        expect((await client().with(visitor.cookie).get("/locked-count")).json()).toEqual({ n: 1 });
+        handlers.openGate();
+      });
+
+      itHas("GET /locked-events", "lets the next one in once a stream of events has begun", async () => {
+        const visitor = client();
+        await visitor.get("/name?name=ann");
+        let next: Promise<Answer> | undefined;
+        const stream = client()
+          .with(visitor.cookie)
+          .get("/locked-events", {
+            onData: () => {
+              next ??= client().with(visitor.cookie).get("/locked-count");
+              void next.then(() => handlers.openGate());
+            },
+          });
+
+        expect((await stream).body).toBe("data: 1\n\ndata: 2\n\n");
+        expect((await next!).json()).toEqual({ n: 2 });
+      });
+
+      itHas("GET /locked-stream", "keeps others waiting until another kind of stream has ended", async () => {
+        const visitor = client();
+        await visitor.get("/name?name=ann");
+        let next: Promise<Answer> | undefined;
+        const stream = client()
+          .with(visitor.cookie)
+          .get("/locked-stream", {
+            onData: () => {
+              next ??= client().with(visitor.cookie).get("/locked-count");
+            },
+          });
+        await waitUntil("the next one waits", () => sessions.stats().waitingRequests === 1);
+        handlers.openGate();
+
+        expect((await stream).body).toBe("ab");
+        expect((await next!).json()).toEqual({ n: 3 });
+      });
+
+      /** A request that has the session, and others that wait for it. */
+      async function whileSlow(visitor: Client, waiting: number) {
+        const entered = handlers.nextEntry();
+        const slow = client().with(visitor.cookie).get("/locked-slow");
+        await entered;
+        const others = Array.from({ length: waiting }, () =>
+          client().with(visitor.cookie).get("/locked-count"),
+        );
+        await waitUntil("the others wait", () => sessions.stats().waitingRequests === waiting);
+        return { slow, others };
+      }
+    });
+
     describe("a stream", () => {
       itHas("GET /stream", "arrives as it was written, with the cookie", async () => {
         sessions.commitDelayMs = slowCommitMs;
@@ -539,7 +665,13 @@ class ObservedManager implements SessionManager {
   constructor(mode: "sticky" | "non-sticky") {
     const secret = "the adapter contract's own secret, 32 bytes and more";
     this.#manager = createSessionManager(
-      mode === "sticky" ? { secret, mode, route: "app1" } : { secret, mode },
+      // So long that no load of the machine lets a request give up waiting.
+      {
+        secret,
+        lockTimeoutMs: 60_000,
+        maxLeaseMs: 60_000,
+        ...(mode === "sticky" ? { mode, route: "app1" } : { mode }),
+      },
     );
   }
 
@@ -645,6 +777,16 @@ class Handlers {
 
   openGate(): void {
     for (const open of this.#gates.splice(0)) open();
+  }
+
+  /** Resolves when the next handler says that it has begun. */
+  nextEntry(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onEntered = () => {
+        this.#onEntered = () => {};
+        resolve();
+      };
+    });
   }
 
   /** Sends a request, and goes away while its handler is at work. */

@@ -12,7 +12,8 @@ declare module "express-session" {
 
 /** Gives an Express application the routes of the adapter contract. */
 export function contractApp(app: Express, given: AdapterGiven): Express {
-  app.use(session({ manager: given.manager }));
+  const sessions = session({ manager: given.manager });
+  app.use(sessions);
 
   app.get("/read", ({ session: { n, name, user } }, res) => {
     res.json({ n: n ?? null, name: name ?? null, user: user ?? null });
@@ -103,6 +104,32 @@ export function contractApp(app: Express, given: AdapterGiven): Express {
     await given.gate();
     req.session.n = 42;
     res.send("late");
+  });
+  app.get("/locked-count", sessions.locked, async (req, res) => {
+    const before = req.session.n ?? 0;
+    await given.nextTurn();
+    req.session.n = before + 1;
+    res.json({ n: req.session.n });
+  });
+  app.get("/locked-slow", sessions.locked, async (req, res) => {
+    given.entered();
+    await given.gate();
+    req.session.n = 42;
+    res.send("late");
+  });
+  app.get("/locked-events", sessions.locked, async (req, res) => {
+    req.session.n = 1;
+    res.type("text/event-stream").flushHeaders();
+    res.write("data: 1\n\n");
+    await given.gate();
+    res.end("data: 2\n\n");
+  });
+  app.get("/locked-stream", sessions.locked, async (req, res) => {
+    req.session.n = 1;
+    res.write("a");
+    await given.gate();
+    req.session.n = 2;
+    res.end("b");
   });
   app.get("/never", (req) => {
     given.entered();
