@@ -96,6 +96,43 @@ describe.each(["sticky", "non-sticky"] as const)("the page of a %s demo cluster"
   }
 });
 
+describe("32 at once on the page of a non-sticky demo cluster", () => {
+  it.skipIf(needsBrowser.skip)(
+    `lose counts where requests do not lock, and the page says so${needsBrowser.reason}`,
+    async () => {
+      const page = await openDemo("non-sticky", "embedded", "optimistic");
+
+      const { answered, before, after, lost } = await countAtOnce(page);
+
+      expect(lost).toBeGreaterThan(0);
+      expect(after).toBe(before + answered - lost);
+      expect(await page.textContent("#burst-verdict")).toBe(
+        `${lost} of ${answered} answered counts were overwritten by others.`,
+      );
+      await page
+        .getByText('two requests changed "counter" at once; the later value stands')
+        .first()
+        .waitFor();
+      await screenshot(page, "at-once-optimistic");
+    },
+  );
+
+  it.skipIf(needsBrowser.skip)(
+    `lose none where each has the session to itself${needsBrowser.reason}`,
+    async () => {
+      const page = await openDemo("non-sticky", "embedded", "all");
+
+      const { answered, refused, before, after, lost } = await countAtOnce(page);
+
+      expect(answered + refused).toBe(32);
+      expect(lost).toBe(0);
+      expect(after).toBe(before + answered);
+      await countTo(page, after + 1);
+      await screenshot(page, "at-once-all");
+    },
+  );
+});
+
 describe("the page", () => {
   it.skipIf(needsBrowser.skip)(
     `goes on after a reload, and fits a phone and a dark room${needsBrowser.reason}`,
@@ -117,9 +154,13 @@ describe("the page", () => {
   );
 });
 
-async function openDemo(mode: "sticky" | "non-sticky", storage: StorageKind): Promise<Page> {
+async function openDemo(
+  mode: "sticky" | "non-sticky",
+  storage: StorageKind,
+  locking = "optimistic",
+): Promise<Page> {
   if (!browser) throw new Error(`there is no ${browserProgram} on this machine`);
-  const cluster = await startCluster({ mode, storage, port: 0 });
+  const cluster = await startCluster({ mode, storage, locking, port: 0 });
   clusters.push(cluster);
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
@@ -147,6 +188,22 @@ async function countTo(page: Page, number: number): Promise<void> {
       .waitFor();
   }
   throw new Error(`the counter does not get to ${number}`);
+}
+
+/** Presses "32 at once". @returns what the page says of it */
+async function countAtOnce(page: Page) {
+  await page.getByRole("button", { name: "32 at once" }).click();
+  await page.locator("#burst-lost").filter({ hasText: /\d/ }).waitFor();
+  const shown = async (what: string) => (await page.textContent(`#burst-${what}`)) ?? "";
+  const [before, after] = (await shown("counter")).split(" → ").map(Number);
+  expect(await shown("asked")).toBe("32");
+  return {
+    answered: Number(await shown("answered")),
+    refused: Number(await shown("refused")),
+    lost: Number(await shown("lost")),
+    before: before ?? Number.NaN,
+    after: after ?? Number.NaN,
+  };
 }
 
 /** The name of the process or node that has the visitor's session. */

@@ -144,6 +144,66 @@ describe("the profiles of the original's sample", () => {
   });
 });
 
+describe.each(["sticky", "non-sticky"] as const)("32 counts at once in a %s demo cluster", (mode) => {
+  it.each(["all", "auto", "app", "path:^/counter", "method:GET,POST"])(
+    "are all kept with --locking %s",
+    async (locking) => {
+      const { cluster, before, after, counted, others } = await countAtOnce({ mode, locking });
+
+      expect(cluster.report().locking).toBe(locking);
+      expect(after).toBe(before + counted);
+      // A slow machine may let some wait for too long; they are told, and have not counted.
+      expect(others.filter(({ status }) => status !== 503)).toEqual([]);
+      expect(counted).toBeGreaterThan(1);
+    },
+  );
+
+  it.each(["optimistic", "path:^/elsewhere", "method:POST"])(
+    "overwrite each other with --locking %s, and the journal tells",
+    async (locking) => {
+      const { cluster, before, after, counted } = await countAtOnce({ mode, locking });
+
+      expect(after).toBeLessThan(before + counted);
+      const conflict = /two requests changed "counter" at once; the later value stands/;
+      await waitUntil("the conflict is told", () =>
+        cluster.report().journal.some(({ text, tone }) => conflict.test(text) && tone === "trouble"),
+      );
+    },
+  );
+
+  it("overwrite each other with --locking none", async () => {
+    const { before, after, counted } = await countAtOnce({ mode, locking: "none" });
+
+    expect(after).toBeLessThan(before + counted);
+  });
+
+  it("are all kept where each of them asks for the lock itself", async () => {
+    const { before, after, counted } = await countAtOnce({ mode, locking: "optimistic", query: "&lock" });
+
+    expect(after).toBe(before + counted);
+    expect(counted).toBeGreaterThan(1);
+  });
+});
+
+describe("a request that waits in vain for its session", () => {
+  it("is refused, and the journal tells", async () => {
+    const cluster = await start({ mode: "non-sticky", storage: "embedded", locking: "all" });
+    const visitor = new Visitor(cluster.url);
+    await visitor.click();
+
+    const answers = await Promise.all(Array.from({ length: 2 }, () => visitor.get("/counter?delay=4000")));
+
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 503]);
+    await waitUntil("the journal tells", () =>
+      cluster
+        .report()
+        .journal.some(({ text }) =>
+          text.includes("a request waited in vain for those before it, and is refused"),
+        ),
+    );
+  });
+});
+
 describe("the demo's control", () => {
   it("obeys its own page and those who show that they are no page, and nobody else", async () => {
     const cluster = await start({ mode: "sticky", storage: "embedded", apps: 1, nodes: 1 });
@@ -168,6 +228,27 @@ async function start(options: ClusterOptions): Promise<Cluster> {
   const cluster = await startCluster({ port: 0, onLine: (line) => console.error(line), ...options });
   clusters.push(cluster);
   return cluster;
+}
+
+interface AtOnce {
+  readonly mode: "sticky" | "non-sticky";
+  readonly locking: string;
+  readonly query?: string;
+}
+
+/** 32 requests at once, which all read the counter, wait, and write it. */
+async function countAtOnce({ mode, locking, query = "" }: AtOnce) {
+  const cluster = await start({ mode, storage: "embedded", locking });
+  const visitor = new Visitor(cluster.url);
+  const readCounter = async (): Promise<number> => JSON.parse((await visitor.get("/me")).body).counter;
+  await visitor.click();
+
+  const before = await readCounter();
+  const answers = await Promise.all(
+    Array.from({ length: 32 }, () => visitor.get(`/counter?delay=20${query}`)),
+  );
+  const others = answers.filter(({ status }) => status !== 200);
+  return { cluster, before, after: await readCounter(), counted: answers.length - others.length, others };
 }
 
 /** Clicks until so many clicks have been acknowledged in all; one that was not is just clicked again. */

@@ -58,7 +58,15 @@ describe("the demo's command", () => {
     [["sticky", "--apps", "0"], /--apps must be a whole number from 1 to 16, got "0"/],
     [["sideways"], /the mode must be sticky or non-sticky, got "sideways"/],
     [["sticky", "--color", "red"], /Unknown option '--color'/],
-    [["sticky", "--storage", "embedded", "--port", "0", "--locking", "sometimes"], /MSM_ERR_OPTION.*locking/],
+    [["sticky", "--locking", "sometimes"], /--locking must be optimistic, none, all, .*; got "sometimes"/],
+    [
+      ["non-sticky", "--locking", "path:("],
+      /--locking must be .*; got "path:\(" \(Invalid regular expression/,
+    ],
+    [
+      ["non-sticky", "--locking", "method:PSOT"],
+      /--locking must be .*; got "method:PSOT" \(there is no method/,
+    ],
   ])("says what is wrong with %j, and leaves nothing running", async (args, words) => {
     const child = run(supervisor, args);
     let said = "";

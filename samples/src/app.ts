@@ -11,12 +11,15 @@ import { readCommandLine } from "./app/options.js";
  * One application process of the demo clusters.
  */
 async function main(): Promise<void> {
-  const { name, port, session } = readCommandLine(process.argv.slice(2), process.env);
+  const { name, port, locksInHandlers, session } = readCommandLine(process.argv.slice(2), process.env);
   const manager = createSessionManager(session);
   // Where nobody started us with a channel, nobody wants to be told.
   tellNews(manager, (news) => process.send?.(news));
 
-  const server = createServer(createApplication({ name, manager })).listen(port, "127.0.0.1");
+  const server = createServer(createApplication({ name, manager, locksInHandlers })).listen(
+    port,
+    "127.0.0.1",
+  );
   await once(server, "listening");
 
   const end = async () => {

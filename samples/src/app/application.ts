@@ -8,16 +8,18 @@ import { logInRoutes } from "./log-in.js";
 import type {} from "./session-data.js";
 import { swapSessionId } from "./swap-session-id.js";
 
-/** Who serves. */
-export interface Identity {
+/** Who serves, and how. */
+export interface ApplicationOptions {
   /** Such as "app1"; in sticky mode also the route. */
   readonly name: string;
   readonly manager: SessionManager;
+  /** Whether handlers that need their session to themselves call `session.lock()`: with `locking: "app"`. */
+  readonly locksInHandlers: boolean;
 }
 
 const endpoints = `GET  /put?k=v…           stores into the session's map "cache"
 GET  /list               what is in it
-GET  /counter            counts; ?delay=ms waits between reading and writing
+GET  /counter            counts; ?delay=ms waits between reading and writing, ?lock locks before
 GET  /autocounter?to=N   counts by itself, and says where a value was lost
 GET  /readonly           touches no session
 GET  /swapSessionId      a new session id; "cache" is carried over
@@ -28,7 +30,7 @@ GET  /health             how this process is, and what it holds
 `;
 
 /** The demo application: the original memcached-session-manager's sample servlet, and a log-in. */
-export function createApplication({ name, manager }: Identity): Express {
+export function createApplication({ name, manager, locksInHandlers }: ApplicationOptions): Express {
   const app = express();
   let requests = 0;
 
@@ -50,7 +52,7 @@ export function createApplication({ name, manager }: Identity): Express {
 
   app.use(session({ manager }));
   app.get("/", (_request, response) => void response.type("text").send(endpoints));
-  app.get("/counter", counter(name));
+  app.get("/counter", counter(name, { alwaysLocks: locksInHandlers }));
   app.get("/autocounter", autocounter);
   app.get("/readonly", (_request, response) => void response.type("text").send("readonly"));
   app.get("/swapSessionId", swapSessionId);

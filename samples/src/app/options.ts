@@ -1,5 +1,6 @@
 import { parseArgs } from "node:util";
 import type { SessionManagerOptions } from "@msm/core";
+import { readLocking } from "../locking.js";
 
 /** How an application process is started. */
 export interface AppOptions {
@@ -7,6 +8,8 @@ export interface AppOptions {
   readonly name: string;
   /** Port on 127.0.0.1. */
   readonly port: number;
+  /** Whether handlers are to lock by themselves where they need to. */
+  readonly locksInHandlers: boolean;
   /** Not yet checked: that is the session manager's to do. */
   readonly session: SessionManagerOptions;
 }
@@ -21,14 +24,17 @@ const flags = {
   backup: { type: "string" },
 } as const;
 
-/** Reads the command line; the secret comes from the environment (MSM_SECRET), where `ps` does not show it. */
+/**
+ * Reads the command line; the secret comes from the environment (MSM_SECRET), where `ps` does not show it.
+ * @throws Error on a `--locking` that stands for nothing
+ */
 export function readCommandLine(args: readonly string[], env: NodeJS.ProcessEnv): AppOptions {
   const { values } = parseArgs({ args: [...args], options: flags });
   const common = {
     secret: env.MSM_SECRET,
     nodes: values.nodes,
     failoverNodes: values["failover-nodes"],
-    locking: values.locking,
+    locking: values.locking === undefined ? undefined : readLocking(values.locking),
   };
   const ofMode =
     values.mode === "sticky"
@@ -37,6 +43,7 @@ export function readCommandLine(args: readonly string[], env: NodeJS.ProcessEnv)
   return {
     name: values.name,
     port: Number(values.port),
+    locksInHandlers: values.locking === "app",
     session: withoutUndefined({ ...common, ...ofMode }) as SessionManagerOptions,
   };
 }

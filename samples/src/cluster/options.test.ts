@@ -28,9 +28,12 @@ describe("the demo's command line", () => {
     expect(readCommandLine(["sticky", "--", ...flags])).toEqual(options);
   });
 
-  it("leaves locking modes to the session manager, which knows them", () => {
-    expect(readCommandLine(["sticky", "--locking", "any"])).toEqual({ mode: "sticky", locking: "any" });
-  });
+  it.each(["none", "all", "auto", "app", "path:^/counter", "method:POST,PUT"])(
+    "hands on --locking %s as it is",
+    (locking) => {
+      expect(readCommandLine(["sticky", "--locking", locking])).toEqual({ mode: "sticky", locking });
+    },
+  );
 
   it("knows when only help is wanted", () => {
     expect(readCommandLine(["--help"])).toBe("help");
@@ -41,6 +44,7 @@ describe("the demo's command line", () => {
     [["sticky", "--port", "70000"], /--port must be a whole number from 0 to 65535, got "70000"/],
     [["sticky", "--port", "8080x"], /--port must be a whole number/],
     [["sticky", "--nodes", "-1"], /--nodes/],
+    [["sticky", "--locking", "any"], /--locking must be optimistic, none, .*; got "any"/],
     [["sticky", "--backup", "never"], /--backup must be sync or async, got "never"/],
   ])("says what is wrong with %j", (args, words) => {
     expect(() => readCommandLine(args)).toThrow(words);

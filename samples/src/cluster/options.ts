@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { readLocking } from "../locking.js";
 import { type StorageKind, storageKinds } from "./storage.js";
 
 /** How a demo cluster is started. */
@@ -12,7 +13,7 @@ export interface ClusterOptions {
   readonly apps?: number;
   /** Storage nodes, n1, n2, … Default 2. */
   readonly nodes?: number;
-  /** As the session manager's option, which also checks it. Default "optimistic". */
+  /** What of the command line stands for the session manager's option: "all", "path:^/counter", … Default "optimistic". */
   readonly locking?: string;
   /** As the session manager's option, in sticky mode. Default "sync". */
   readonly backup?: "sync" | "async";
@@ -31,7 +32,14 @@ export const usage = `Usage: pnpm samples:sticky [flags], pnpm samples:non-stick
   --storage KIND       memcached, redis or embedded (the first that is found)
   --apps N             application processes (3)
   --nodes N            storage nodes (2)
-  --locking MODE       how requests of one session are kept apart (optimistic)
+  --locking MODE       how requests of one session are kept apart (optimistic):
+                       optimistic    no lock; two changes merge, the later of two of the same attribute stands
+                       none          no lock; the session that is saved last stands
+                       all           each request has its session to itself
+                       auto          each but those that were seen to only read
+                       app           those that call session.lock(): /counter does
+                       path:PATTERN  those whose path matches, such as path:^/counter
+                       method:NAMES  those of these methods, such as method:POST,PUT
   --backup sync|async  sticky only: whether a response waits for its backup (sync)
   --single-node        one storage node, without an id
   --failover-nodes IDS nodes that take sessions only while no other is left, e.g. n1
@@ -69,11 +77,17 @@ export function readCommandLine(args: readonly string[]): ClusterOptions | "help
     storage: values.storage === undefined ? undefined : oneOf("--storage", values.storage, storageKinds),
     apps: wholeNumber("--apps", values.apps, 1, 16),
     nodes: wholeNumber("--nodes", values.nodes, 1, 16),
-    locking: values.locking,
+    locking: checkedLocking(values.locking),
     backup: values.backup === undefined ? undefined : oneOf("--backup", values.backup, ["sync", "async"]),
     singleNode: values["single-node"],
     failoverNodes: values["failover-nodes"],
   });
+}
+
+/** As it was given: the application processes read it anew. */
+function checkedLocking(given: string | undefined): string | undefined {
+  if (given !== undefined) readLocking(given);
+  return given;
 }
 
 function oneOf<T extends string>(name: string, given: string, allowed: readonly T[]): T {
