@@ -48,6 +48,20 @@ describe("examples/counter.mjs", () => {
   });
 });
 
+describe("examples/locks.mjs", () => {
+  const ask = served(() => plainExample("locks"));
+
+  it("loses none of two items that are put into the cart at once", async () => {
+    await ask("/cart", {});
+    const answers = await Promise.all([ask("/cart", {}), ask("/cart", {})]);
+
+    expect(answers.map(({ text }) => text).sort()).toEqual(["2 in your cart", "3 in your cart"]);
+    expect((await ask("/status")).text).toBe("3 in your cart");
+    expect((await ask("/order", {})).text).toBe("Thank you.");
+    expect((await ask("/status")).text).toBe("0 in your cart");
+  });
+});
+
 describe("examples/login.mjs", () => {
   const ask = served(() => plainExample("login"));
 
