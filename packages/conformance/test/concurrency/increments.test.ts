@@ -3,12 +3,14 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import {
   memcachedCommand,
   needsProgram,
+  pause,
   redisCommand,
   type ServerCommand,
   startServer,
   type TestServer,
 } from "../../src/index.js";
 import {
+  type Before,
   incrementAll,
   manyIncrements,
   type Processes,
@@ -37,9 +39,17 @@ const kinds: readonly Kind[] = [
   },
 ];
 
-const works = [
-  { work: "at once", workMs: 0 },
-  { work: "after 5 ms of work each", workMs: 5 },
+const works: readonly { readonly work: string; readonly before: Before }[] = [
+  { work: "at once", before: () => {} },
+  { work: "after 5 ms of work each", before: () => pause(5) },
+];
+
+const lockings: readonly (readonly [string, ProcessesOptions["locking"], Before])[] = [
+  ["all", "all", () => {}],
+  ["auto", "auto", () => {}],
+  ["a pattern", /^\//, () => {}],
+  ["a predicate", ({ method }) => method === "GET", () => {}],
+  ["app", "app", (session) => session.lock()],
 ];
 
 for (const { program, command, create } of kinds) {
@@ -69,10 +79,10 @@ for (const { program, command, create } of kinds) {
      * 32 at once, and what they took in comparison with 32 in a row: told, and not judged, as others use the machine as
      * well. The row goes first: it makes the connections.
      */
-    const measure = async (running: Processes, workMs: number, title: string) => {
-      const row = await incrementAll(running, "in a row", workMs);
+    const measure = async (running: Processes, before: Before, title: string) => {
+      const row = await incrementAll(running, "in a row", before);
       running.forgetCalls();
-      const tally = await incrementAll(running, "at once", workMs);
+      const tally = await incrementAll(running, "at once", before);
       const ratio = (tally.elapsedMs / row.elapsedMs).toFixed(2);
       console.log(
         `${program}, ${title}: ${tally.acknowledged} acknowledged, ${tally.stored} stored, ${tally.refused.length} refused, ${ratio} of ${manyIncrements} in a row`,
@@ -80,11 +90,21 @@ for (const { program, command, create } of kinds) {
       return { row, tally };
     };
 
-    describe.each(works)("$work", ({ work, workMs }) => {
+    it.each(lockings)(
+      "original b: are 32 through three processes, locking by %s",
+      async (name, locking, before) => {
+        const running = start({ mode: "non-sticky", count: 3, locking });
+        const { tally } = await measure(running, before, `${name}, non-sticky, three processes`);
+
+        expect(tally).toMatchObject({ acknowledged: manyIncrements, stored: manyIncrements, refused: [] });
+      },
+    );
+
+    describe.each(works)("$work", ({ work, before }) => {
       it("are 32, sticky through one process, without any lock", async () => {
         const { tally } = await measure(
           start({ mode: "sticky", count: 1, locking: "optimistic" }),
-          workMs,
+          before,
           `optimistic, sticky, one process, ${work}`,
         );
 
@@ -93,7 +113,7 @@ for (const { program, command, create } of kinds) {
 
       it('are 32 under "all", sticky through one process, and nothing is read for it', async () => {
         const running = start({ mode: "sticky", count: 1, locking: "all" });
-        const { tally } = await measure(running, workMs, `all, sticky, one process, ${work}`);
+        const { tally } = await measure(running, before, `all, sticky, one process, ${work}`);
 
         expect(tally).toMatchObject({ acknowledged: manyIncrements, stored: manyIncrements, refused: [] });
         expect(running.calls("load"), "a line in memory asks nobody").toBe(0);
@@ -103,7 +123,7 @@ for (const { program, command, create } of kinds) {
 
       it('are 32 under "all", non-sticky through one process, at one load and one save each', async () => {
         const running = start({ mode: "non-sticky", count: 1, locking: "all" });
-        const { tally } = await measure(running, workMs, `all, non-sticky, one process, ${work}`);
+        const { tally } = await measure(running, before, `all, non-sticky, one process, ${work}`);
 
         expect(tally).toMatchObject({ acknowledged: manyIncrements, stored: manyIncrements, refused: [] });
         expect(running.calls("load"), "nobody asks in vain").toBe(manyIncrements);
@@ -113,7 +133,7 @@ for (const { program, command, create } of kinds) {
 
       it('are 32 under "all", non-sticky through two processes, at one save each and few loads in vain', async () => {
         const running = start({ mode: "non-sticky", count: 2, locking: "all" });
-        const { tally } = await measure(running, workMs, `all, non-sticky, two processes, ${work}`);
+        const { tally } = await measure(running, before, `all, non-sticky, two processes, ${work}`);
 
         expect(tally).toMatchObject({ acknowledged: manyIncrements, stored: manyIncrements, refused: [] });
         expect(running.calls("save")).toBe(manyIncrements + 1);
@@ -125,7 +145,7 @@ for (const { program, command, create } of kinds) {
 
       it('under "all", sticky through two processes: what is acknowledged is stored, the rest is refused', async () => {
         const running = start({ mode: "sticky", count: 2, locking: "all" });
-        const { row, tally } = await measure(running, workMs, `all, sticky, two processes, ${work}`);
+        const { row, tally } = await measure(running, before, `all, sticky, two processes, ${work}`);
 
         expect(row, "one after the other they take it over from each other").toMatchObject({
           acknowledged: manyIncrements,
@@ -149,7 +169,7 @@ for (const { program, command, create } of kinds) {
           });
           const { tally } = await measure(
             running,
-            workMs,
+            before,
             `optimistic (${onConflict}), non-sticky, two processes, ${work}`,
           );
 

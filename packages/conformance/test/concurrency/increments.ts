@@ -2,13 +2,13 @@ import {
   type CommonOptions,
   createSessionManager,
   MsmError,
+  type Session,
   type SessionManager,
   type Storage,
 } from "@msm/core";
 import {
   type FaultyStorage,
   faulty,
-  pause,
   type StorageVerb,
   type TestClient,
   testClient,
@@ -78,6 +78,9 @@ function startProcess(
   });
 }
 
+/** What a request does with its session before it increments. */
+export type Before = (session: Session) => Promise<void> | void;
+
 /** What became of 32 increments. */
 export interface Tally {
   readonly acknowledged: number;
@@ -91,12 +94,12 @@ export interface Tally {
 /**
  * Increments the counter of a new session 32 times, through the processes in turns.
  * @param order all at once, with the same cookie; or one after the other, as one browser does, with the newest cookie
- * @param workMs what each request does before it increments
+ * @param before what each request does before it increments
  */
 export async function incrementAll(
   { managers, reader }: Processes,
   order: "at once" | "in a row",
-  workMs: number,
+  before: Before,
 ): Promise<Tally> {
   const client = testClient();
   await client.visit(managers[0]!, (attributes) => {
@@ -108,8 +111,8 @@ export async function incrementAll(
   const startedMs = performance.now();
   const outcomes =
     order === "at once"
-      ? await Promise.all(turns.map((manager) => increment(manager, testClient(cookie), workMs)))
-      : await inARow(turns, (manager) => increment(manager, client, workMs));
+      ? await Promise.all(turns.map((manager) => increment(manager, testClient(cookie), before)))
+      : await inARow(turns, (manager) => increment(manager, client, before));
   const elapsedMs = performance.now() - startedMs;
 
   let stored = 0;
@@ -121,10 +124,10 @@ export async function incrementAll(
 }
 
 /** @returns "stored" where the client is told that it worked, else the code of what it is told */
-async function increment(manager: SessionManager, client: TestClient, workMs: number): Promise<string> {
+async function increment(manager: SessionManager, client: TestClient, before: Before): Promise<string> {
   try {
-    const { result } = await client.visit(manager, async (attributes) => {
-      if (workMs > 0) await pause(workMs);
+    const { result } = await client.visit(manager, async (attributes, session) => {
+      await before(session);
       attributes.n += 1;
     });
     return result.error?.code ?? result.outcome;
