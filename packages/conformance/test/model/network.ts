@@ -1,0 +1,200 @@
+import {
+  type Lease,
+  type LoadOptions,
+  MsmError,
+  memoryStorage,
+  type SaveOptions,
+  type Storage,
+} from "@msm/core";
+import type { Scheduler } from "fast-check";
+import type { SteppedClock } from "./stepped-clock.js";
+
+/** What becomes of one call. Where the caller is told of a failure, the node may have carried it out all the same. */
+export const fates = [
+  /** The request never arrives; the caller hears nothing. */
+  "lost",
+  /** Carried out; the caller hears nothing. */
+  "reply lost",
+  /** The caller hears nothing; carried out much later. */
+  "late",
+  /** Carried out and answered; and carried out again, much later. */
+  "twice",
+  /** The connection breaks before the node has read the request. */
+  "cut before",
+  /** The connection breaks after the node has carried the request out. */
+  "cut after",
+  /** The connection breaks; the node carries the request out much later. */
+  "cut late",
+] as const;
+
+export type Fate = (typeof fates)[number];
+
+/** "down": refuses every connection; "silent": answers nothing, and does nothing. */
+export type NodeState = "up" | "down" | "silent";
+
+/** One process' way to the nodes; nothing comes through once it is cut. */
+export interface Line {
+  cut: boolean;
+}
+
+interface Node {
+  readonly storage: Storage;
+  readonly fates: Fate[];
+  state: NodeState;
+}
+
+/** How long a caller waits for an answer. */
+const deadlineMs = 250;
+
+/**
+ * Memory nodes behind a network in which each request's arrival and each reply is a step of its own: the scheduler
+ * chooses which comes next. What comes much later waits until it is let go.
+ */
+export class Network {
+  readonly nodes: readonly string[];
+  readonly #clock: SteppedClock;
+  readonly #scheduler: Scheduler;
+  readonly #nodes = new Map<string, Node>();
+  readonly #belated: (() => Promise<unknown>)[] = [];
+  /** Calls that will be answered, with the time until which they must be. */
+  readonly #awaited = new Set<{ readonly untilMs: number }>();
+
+  constructor(nodes: readonly string[], clock: SteppedClock, scheduler: Scheduler) {
+    this.nodes = nodes;
+    this.#clock = clock;
+    this.#scheduler = scheduler;
+    for (const id of nodes)
+      this.#nodes.set(id, { storage: memoryStorage({ clock }), fates: [], state: "up" });
+  }
+
+  /** Lets the next calls of a node end so, one after the other. */
+  decree(node: string, next: readonly Fate[]): void {
+    this.#node(node).fates.push(...next);
+  }
+
+  setState(node: string, state: NodeState): void {
+    this.#node(node).state = state;
+  }
+
+  /** Ends all faults. What is still on its way stays so. */
+  heal(): void {
+    for (const node of this.#nodes.values()) {
+      node.state = "up";
+      node.fates.length = 0;
+    }
+  }
+
+  /** Lets up to `count` requests go on that were thought lost, in the order in which they were sent. */
+  letBelatedGo(count: number): void {
+    for (const run of this.#belated.splice(0, count)) void this.#step("belated", run);
+  }
+
+  /** When the first call that will be answered has to be; infinity where none is under way. */
+  nextDeadlineMs(): number {
+    let nextMs = Number.POSITIVE_INFINITY;
+    for (const { untilMs } of this.#awaited) nextMs = Math.min(nextMs, untilMs);
+    return nextMs;
+  }
+
+  /** A process' client of one node. */
+  connect(id: string, line: Line): Storage {
+    const call = <T>(verb: string, run: (storage: Storage) => Promise<T>) =>
+      this.#call(`${verb} on ${id}`, this.#node(id), line, run);
+    return {
+      kind: "memory",
+      load: (key: string, options?: LoadOptions) => call("load", (storage) => storage.load(key, options)),
+      save: (key: string, record: Uint8Array, ttlMs: number, options: SaveOptions) =>
+        call("save", (storage) => storage.save(key, record, ttlMs, options)),
+      putIfNewer: (key: string, record: Uint8Array, ttlMs: number) =>
+        call("putIfNewer", (storage) => storage.putIfNewer(key, record, ttlMs)),
+      touch: (key: string, ttlMs: number) => call("touch", (storage) => storage.touch(key, ttlMs)),
+      renewLease: (key: string, lease: Lease) =>
+        call("renewLease", (storage) => storage.renewLease(key, lease)),
+      unlock: (key: string, token: string) => call("unlock", (storage) => storage.unlock(key, token)),
+      ping: () => this.#ping(this.#node(id), line),
+      close: async () => {},
+    };
+  }
+
+  /** What a node itself has, past the network. */
+  storageOf(node: string): Storage {
+    return this.#node(node).storage;
+  }
+
+  #node(id: string): Node {
+    return this.#nodes.get(id)!;
+  }
+
+  /** Pings are no steps: they would be most of them, and carry nothing that could come too late. */
+  async #ping(node: Node, line: Line): Promise<unknown> {
+    if (line.cut || node.state === "down") throw refused("ping");
+    if (node.state === "silent") await this.#nothing("ping");
+    return node;
+  }
+
+  #call<T>(what: string, node: Node, line: Line, run: (storage: Storage) => Promise<T>): Promise<T> {
+    if (line.cut || node.state === "down") return Promise.reject(refused(what));
+    if (node.state === "silent") return this.#nothing(what);
+    const carryOut = () => run(node.storage);
+    const fate = node.fates.shift();
+    switch (fate) {
+      case undefined:
+        return this.#answered(what, line, carryOut);
+      case "twice":
+        return this.#answered(what, line, carryOut, () => {
+          this.#belated.push(carryOut);
+        });
+      case "lost":
+        return this.#nothing(what);
+      case "reply lost":
+        void this.#step(what, carryOut);
+        return this.#nothing(what);
+      case "late":
+        this.#belated.push(carryOut);
+        return this.#nothing(what);
+      case "cut before":
+        return this.#cut(what, async () => {});
+      case "cut after":
+        return this.#cut(what, carryOut);
+      case "cut late":
+        this.#belated.push(carryOut);
+        return this.#cut(what, async () => {});
+    }
+  }
+
+  async #answered<T>(what: string, line: Line, carryOut: () => Promise<T>, then?: () => void): Promise<T> {
+    const awaited = { untilMs: this.#clock.monotonicMs() + deadlineMs };
+    this.#awaited.add(awaited);
+    try {
+      const result = await this.#step(`${what} arrives`, carryOut);
+      then?.();
+      await this.#step(`${what} is answered`, () => {});
+      if (line.cut) throw refused(what);
+      return result;
+    } finally {
+      this.#awaited.delete(awaited);
+    }
+  }
+
+  async #cut(what: string, carryOut: () => Promise<unknown>): Promise<never> {
+    await this.#step(`${what} arrives`, carryOut);
+    await this.#step(`${what} is cut off`, () => {});
+    throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", `${what}: the connection broke`);
+  }
+
+  #nothing(what: string): Promise<never> {
+    return new Promise((_resolve, reject) => {
+      this.#clock.after(deadlineMs, () =>
+        reject(new MsmError("MSM_ERR_STORAGE_TIMEOUT", `${what}: no answer in ${deadlineMs} ms`)),
+      );
+    });
+  }
+
+  async #step<T>(label: string, run: () => T | Promise<T>): Promise<T> {
+    await this.#scheduler.schedule(Promise.resolve(), label);
+    return run();
+  }
+}
+
+const refused = (what: string) =>
+  new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", `${what}: the connection was refused`);
