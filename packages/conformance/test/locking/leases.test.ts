@@ -1,4 +1,4 @@
-import type { MsmError, SessionExchange, SessionManager } from "@msm/core";
+import type { Clock, MsmError, SessionExchange, SessionManager, Storage } from "@msm/core";
 import { memoryStorage } from "@msm/core";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Cluster, type ClusterOptions, cluster, type TestClient, testClient } from "../../src/index.js";
@@ -17,6 +17,17 @@ async function begin(options: ClusterOptions = {}): Promise<{ one: SessionManage
   await running.clock.turn(0);
   running.takeCounts();
   return { one, client };
+}
+
+/** A storage as memcached is: it tells nobody that a lease was given back. */
+function silentStorage(options: { readonly clock: Clock }): Storage {
+  const storage = memoryStorage(options);
+  return new Proxy(storage, {
+    get(_, name) {
+      const member: unknown = name === "onRelease" ? undefined : Reflect.get(storage, name, storage);
+      return typeof member === "function" ? member.bind(storage) : member;
+    },
+  });
 }
 
 const increment = (session: { count?: number }) => {
@@ -107,8 +118,12 @@ describe("a lease", () => {
     await client.visit(running.start(), increment); // it was given back in the end
   });
 
-  it("is passed on to a process that waits, after eight requests of the other at the latest", async () => {
-    const { one, client } = await begin({ lockTimeoutMs: 60_000 });
+  it.each([
+    ["is told of its release", memoryStorage],
+    ["has to ask for it again and again", silentStorage],
+  ])("is passed on after eight requests to a process that waits and %s", async (_, create) => {
+    const createStorage = (clock: Clock) => create({ clock });
+    const { one, client } = await begin({ lockTimeoutMs: 60_000, createStorage });
     const two = running.start();
     const first = await client.open(one);
     const order: string[] = [];

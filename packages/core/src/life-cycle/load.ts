@@ -62,6 +62,7 @@ export async function loadWithLease(
   }
   const place: LeasePlace = {
     node: node.id,
+    tellsOfRelease: node.storage.onRelease !== undefined,
     renew: (renewed) => replicas.renewLease(node, identity, renewed),
     unlock: (token) => replicas.unlock(node, identity, token),
   };

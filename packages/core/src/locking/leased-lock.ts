@@ -7,6 +7,8 @@ import type { SessionLock } from "./session-lock.js";
 export interface LeasePlace {
   /** Id of the node that has it. */
   readonly node: string;
+  /** Whether the node tells who waits that the lease was given back. */
+  readonly tellsOfRelease: boolean;
   /** @returns whether the token holds the lease, with a new time to live */
   renew(lease: Lease): Promise<boolean>;
   /** Frees the lease where the token holds it. */
@@ -21,8 +23,8 @@ export interface HandedOver {
   /** How often it was handed over, and when the first of the process got it (monotonic milliseconds). */
   readonly times?: number;
   readonly sinceMs?: number;
-  /** That it was given back so that other processes get it first. */
-  readonly givesWay?: boolean;
+  /** That it was given back so that other processes get it first: those that hear of it, or those that ask again and again. */
+  readonly givesWayTo?: "who is told" | "who asks";
 }
 
 export interface LeasedLockParts {
@@ -80,7 +82,7 @@ export class LeasedLock implements SessionLock {
   noteGivenBack(): void {
     if (!this.#isHeld) return;
     this.#end();
-    this.#turn.pass({ givesWay: this.#isWanted });
+    this.#giveWay();
   }
 
   release(): Promise<void> {
@@ -96,7 +98,12 @@ export class LeasedLock implements SessionLock {
       return this.#turn.pass({ token, place: this.#place, times: this.#times + 1, sinceMs: this.#sinceMs });
     }
     await this.#giveBack();
-    this.#turn.pass({ givesWay: this.#isWanted });
+    this.#giveWay();
+  }
+
+  #giveWay(): void {
+    const givesWayTo = this.#place.tellsOfRelease ? "who is told" : "who asks";
+    this.#turn.pass(this.#isWanted ? { givesWayTo } : undefined);
   }
 
   /** Whether the next request of this process gets the lease, rather than whoever asks the node first. */

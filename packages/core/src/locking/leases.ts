@@ -46,9 +46,9 @@ export interface LeasesParts {
   readonly onLost: (session: string, heldMs: number) => void;
 }
 
-/** First and longest pause between two tries; each pause is twice the one before, less up to half of it at random. */
+/** First and longest pause between two tries; each is twice the one before, less up to half of it at random. */
 const firstPauseMs = 10;
-const longestPauseMs = 160;
+const longestPauseMs = 40;
 
 /**
  * The leases of one process. Its own requests of a session stand in one line, so that a node is asked by no more than
@@ -109,8 +109,11 @@ export class Leases {
     load: (lease: Lease) => Promise<LeaseAttempt<F>>,
   ): Promise<Exclude<LeaseAttempt<F>, { kind: "refused" }>> {
     const pauses = this.#pauses();
-    // The one before gave the lease back for the sake of other processes: they go first.
-    if (turn.inherited?.givesWay === true) await this.#pause(pauses.next(), waiting);
+    // The one before gave the lease back for the sake of other processes: whoever waits there tries meanwhile.
+    if (turn.inherited?.givesWayTo !== undefined) {
+      const othersAreTold = turn.inherited.givesWayTo === "who is told";
+      await this.#pause(othersAreTold ? firstPauseMs : longestPauseMs, waiting);
+    }
     const news = new ReleaseNews();
     try {
       for (;;) {
