@@ -21,14 +21,11 @@ it("docs/original-behaviours.md has the numbers 99 to 119 and the letters of the
   expect(rows.map(([number]) => number)).toEqual([...numbers, "a", "b", "c", "f", "k", "l", "n"]);
 });
 
-it.each(rows)(
-  "docs/original-behaviours.md%s %s names tests that there are",
-  (_, number, _behaviour, titles) => {
-    for (const title of titles!.split("; ")) {
-      expect(title).toMatch(new RegExp(`^original ${number}: `));
-      // Titles with a value in them are compared up to it.
-      const start = title.split(/ (?:primary|other) node /)[0]!;
-      expect(tests).toContain(start);
-    }
-  },
-);
+it.each(rows)("docs/original-behaviours.md, %s, names tests that there are", (number, _behaviour, titles) => {
+  for (const title of titles!.split("; ")) {
+    expect(title).toMatch(new RegExp(`^original ${number}: `));
+    // Titles with a value in them are compared up to it.
+    const start = title.split(/ (?:primary|other) node /)[0]!;
+    expect(tests).toContain(start);
+  }
+});
