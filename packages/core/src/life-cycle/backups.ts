@@ -90,7 +90,7 @@ export class Backups {
   #context(local: LocalSession): SaveContext & { readonly usedMs: number } {
     const nowMs = this.#parts.clock.monotonicMs();
     const usedMs = local.live.holders > 0 ? nowMs : local.lastUsedMs;
-    return { route: this.#route, recreate: true, idleForMs: nowMs - usedMs, usedMs };
+    return { route: this.#route, recreate: true, isShared: true, idleForMs: nowMs - usedMs, usedMs };
   }
 
   #start(local: LocalSession): Run {

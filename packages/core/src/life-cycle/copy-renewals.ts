@@ -1,4 +1,5 @@
 import { Background } from "../background.js";
+import type { Unsubscribe } from "../events.js";
 import type { FoundRecord } from "../failover/replicas.js";
 import type { Parts } from "../parts.js";
 import type { SessionIdentity } from "../session/session-id.js";
@@ -15,9 +16,13 @@ export class CopyRenewals {
   readonly #background = new Background();
   /** When the copy of a session was last written or renewed by this process. */
   readonly #renewedAtMs = new Map<string, number>();
+  readonly #stops: readonly Unsubscribe[];
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    // What was on a node that went away, or may have restarted, is perhaps no longer there: seen to with the next use.
+    const forget = () => this.#renewedAtMs.clear();
+    this.#stops = [parts.events.on("nodeDown", forget), parts.events.on("nodeReconnected", forget)];
   }
 
   /** Notes that a copy was written just now. */
@@ -52,6 +57,7 @@ export class CopyRenewals {
 
   /** Resolves when no renewal is under way. */
   drain(): Promise<void> {
+    for (const stop of this.#stops) stop();
     return this.#background.drain();
   }
 }

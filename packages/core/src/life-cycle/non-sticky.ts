@@ -92,13 +92,11 @@ function nonStickyKeeper(copies: CopyRenewals, leases: Leases, parts: Parts): Ke
         loadWithLease(identity, live.node, lease, parts),
       );
       if (!isFound(found)) throw goneError();
-      try {
-        if (found.record.writeId !== stored.writeId) mergeWith(found, live, parts);
-      } catch (error) {
-        await lock?.release();
-        throw error;
-      }
-      return lock;
+      const isNewer = found.record.writeId !== stored.writeId;
+      const refusal = isNewer ? mergeWith(found, live, parts) : undefined;
+      if (refusal === undefined) return lock;
+      await lock?.release();
+      throw refusal;
     },
 
     async keep(live, _change, lock) {
@@ -116,7 +114,8 @@ function nonStickyKeeper(copies: CopyRenewals, leases: Leases, parts: Parts): Ke
         if (copy.kind === "copied") copies.noteWritten(live.identity);
         if (copy.kind !== "newer") return "stored";
         // Two processes had written to different nodes, each over the version that this write replaced.
-        mergeWith(copy.found, live, parts, saved.replaced);
+        const refusal = mergeWith(copy.found, live, parts, saved.replaced);
+        if (refusal !== undefined) throw refusal;
       }
     },
 

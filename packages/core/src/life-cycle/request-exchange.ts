@@ -212,6 +212,7 @@ export class RequestExchange implements SessionExchange {
     owed: number,
     lock: SessionLock | undefined,
   ): Promise<CommitResult["outcome"]> {
+    this.#checkRefusal(owed);
     if (owed === 0 || live.isSaved(owed)) return "unneeded";
     if (live.destroyed) return this.#carryOver(live);
     if (this.#headersSent && live.stored === undefined && this.#start.cookie?.id !== live.identity.id) {
@@ -222,7 +223,14 @@ export class RequestExchange implements SessionExchange {
     }
     this.#renewCookie = true;
     const outcome = await this.#keeper.keep(live, owed, lock);
+    this.#checkRefusal(owed);
     return outcome === "discarded" ? this.#carryOver(live) : outcome;
+  }
+
+  /** Its changes may be saved together with others', and these may be all that could stand. @throws MsmError */
+  #checkRefusal(owed: number): void {
+    const refusal = this.#view.refusal(owed);
+    if (refusal !== undefined) throw refusal;
   }
 
   /** The session ended while this request had it. Where it goes on under a new id, what was changed goes there. */

@@ -4,7 +4,7 @@ import type { SessionLock } from "../locking/session-lock.js";
 import type { Parts } from "../parts.js";
 import { type AttributeTable, checkTableSize, emptyTable, sameBytes } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
-import type { ResolveEncoded } from "../session/merge.js";
+import type { EncodedConflict } from "../session/merge.js";
 import { newWriteId, nextVersion, recordOverheadBytes } from "../session/record.js";
 import { goneError, storedState } from "./load.js";
 
@@ -25,6 +25,11 @@ export interface SaveContext {
   readonly route: string;
   /** Whether this process holds the whole session, and may write it again where the nodes have lost it. */
   readonly recreate: boolean;
+  /**
+   * Whether changes of several requests are saved together: those that cannot stand are noted, see `LiveSession.refusal`,
+   * and the others are saved. Default false: the save fails where one cannot.
+   */
+  readonly isShared?: boolean;
   /** What gives the lease back together with the save. */
   readonly lock?: SessionLock | undefined;
   /** For how long nobody has used the session: a save in the background does not prolong its life. Default 0. */
@@ -51,14 +56,16 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
       parts,
     );
     const ttlMs = timeToLiveMs(live, context, parts);
-    const unlock = context.lock?.tokenFor(live.node);
+    const home = homeOf(live, parts);
+    const isMoved = home !== live.node;
+    const unlock = context.lock?.tokenFor(home);
     const result = await parts.replicas
       .write({
         identity: live.identity,
         bytes,
         ttlMs,
-        node: live.node,
-        replaces: before?.revision,
+        node: home,
+        replaces: before && isMoved ? { version: before.revision.version } : before?.revision,
         recreate: context.recreate,
         unlock,
       })
@@ -85,8 +92,10 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
         return result;
       case "gone":
         throw goneError();
-      case "newer":
-        mergeWith(result.found, live, parts);
+      case "newer": {
+        const refusal = mergeWith(result.found, live, parts);
+        if (refusal !== undefined && !context.isShared) throw refusal;
+      }
     }
   }
   throw new MsmError(
@@ -130,35 +139,64 @@ export async function restore(
  * Takes another's newer version into a session: what only one side changed is that side's, for the rest see
  * `onConflict`. The session then counts as loaded from that version.
  * @param base the last state that both sides came of; default: what this session has last stored or loaded
- * @throws MsmError MSM_ERR_CONFLICT under `onConflict: "fail"`; the other's values then stand
+ * @returns where the other's values stand against changes of this session, which are given up whole: MSM_ERR_CONFLICT
  */
 export function mergeWith(
   found: FoundRecord,
   live: LiveSession,
   parts: Parts,
   base: AttributeTable = live.commonWith(found.record.writeId),
-): void {
+): MsmError | undefined {
   const theirs = storedState(found, parts);
   const mine = live.table;
   const baseIdleTimeoutMs = live.stored?.idleTimeoutMs ?? parts.options.idleTimeoutMs;
-  const merge = (resolve: ResolveEncoded) => parts.merge(base, mine, theirs.table, resolve);
-  const goOnWith = (merged: AttributeTable) => {
-    live.stored = theirs;
-    live.node = theirs.node;
-    if (live.idleTimeoutMs === baseIdleTimeoutMs) live.idleTimeoutMs = theirs.idleTimeoutMs;
-    live.rebase(merged);
-    const attributes = [...new Set([...base.keys(), ...theirs.table.keys()])].filter(
-      (name) => !sameBytes(base.get(name), theirs.table.get(name)),
-    );
-    parts.events.emit("merged", { session: live.identity.name, attributes });
-  };
+  const { merged, refusal } = mergedTable(base, mine, theirs.table, live, parts);
+  live.stored = theirs;
+  live.node = theirs.node;
+  if (live.idleTimeoutMs === baseIdleTimeoutMs) live.idleTimeoutMs = theirs.idleTimeoutMs;
+  live.rebase(merged);
+  const attributes = [...new Set([...base.keys(), ...theirs.table.keys()])].filter(
+    (name) => !sameBytes(base.get(name), theirs.table.get(name)),
+  );
+  parts.events.emit("merged", { session: live.identity.name, attributes });
+  return refusal;
+}
 
-  try {
-    goOnWith(merge(live.resolve));
-  } catch (error) {
-    goOnWith(merge((conflict) => conflict.theirs));
-    throw error;
+function mergedTable(
+  base: AttributeTable,
+  mine: AttributeTable,
+  theirs: AttributeTable,
+  live: LiveSession,
+  { merge }: Parts,
+): { readonly merged: AttributeTable; readonly refusal: MsmError | undefined } {
+  const refused = new Map<string, MsmError>();
+  const resolve = (conflict: EncodedConflict) => {
+    try {
+      return live.resolve(conflict);
+    } catch (error) {
+      refused.set(conflict.name, MsmError.from(error, "MSM_ERR_CONFLICT"));
+      return conflict.theirs;
+    }
+  };
+  const merged = new Map(merge(base, mine, theirs, resolve));
+  const [refusal] = refused.values();
+  if (refusal === undefined) return { merged, refusal };
+
+  for (const name of live.refuse(refused.keys(), refusal)) {
+    const bytes = theirs.get(name);
+    if (bytes === undefined) merged.delete(name);
+    else merged.set(name, bytes);
   }
+  return { merged, refusal };
+}
+
+/**
+ * Where a session is to be saved: on the node that the client's cookie names, where others look for it. One that went on
+ * elsewhere, because that node missed a question or was down, is back there with its next save.
+ */
+function homeOf({ node, announcedNode }: LiveSession, { ring }: Parts): string {
+  const announced = announcedNode === undefined ? undefined : ring.node(announcedNode);
+  return announced?.reachable === true && !announced.failoverOnly ? announced.id : node;
 }
 
 /** How long the nodes shall keep the record: what is left of the idle timeout, or of the absolute one. */

@@ -166,11 +166,8 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
   function catchUp({ live }: LocalSession, found: FoundRecord): void {
     const known = live.stored?.revision.version ?? "";
     if (found.revision.version <= known) return;
-    try {
-      mergeWith(found, live, parts);
-    } catch {
-      // Under onConflict "fail" the other's values stand. The request that wrote ours has long been answered, or told.
-    }
+    // Where the other's values stand, the request that wrote ours has long been answered, or told.
+    mergeWith(found, live, parts);
   }
 
   async function own(local: LocalSession, from: string): Promise<LocalSession | undefined> {

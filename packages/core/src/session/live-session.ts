@@ -1,4 +1,5 @@
 import type { Codec } from "../codec/codec.js";
+import type { MsmError } from "../errors.js";
 import type { Revision } from "../storage/storage.js";
 import {
   type AttributeTable,
@@ -22,6 +23,9 @@ export interface StoredState {
 
 /** Writes of unknown outcome that are remembered; older ones have long been overtaken. */
 const mostUncertain = 16;
+
+/** Unsaved changes that are told apart; what came before them is one. */
+const mostUnsavedChanges = 64;
 
 /** What a live session begins with. */
 export interface LiveSessionStart {
@@ -77,6 +81,10 @@ export class LiveSession {
   #changes = 0;
   readonly #rewrite: number;
   #savedChanges = 0;
+  /** The attributes of each folded change that is on no node yet. */
+  readonly #unsavedNames = new Map<number, readonly string[]>();
+  /** Changes that gave way to another process', and why. */
+  readonly #refused = new Map<number, MsmError>();
   /** Decoded or assigned values; an entry of undefined is a deletion that is not folded yet. */
   readonly #values = new Map<string, unknown>();
   /** Tables that may be on a node under their writeId, as nobody knows what became of the write. */
@@ -151,6 +159,8 @@ export class LiveSession {
     this.stored = state;
     this.node = state.node;
     this.#savedChanges = Math.max(this.#savedChanges, change);
+    for (const unsaved of this.#unsavedNames.keys())
+      if (unsaved <= change) this.#unsavedNames.delete(unsaved);
     this.#uncertain.clear();
   }
 
@@ -212,12 +222,10 @@ export class LiveSession {
     this.#clean.delete(name);
   }
 
-  /** Takes back what was assigned or changed since the last fold. */
-  revert(names: Iterable<string>): void {
-    for (const name of names) {
-      this.#drop(name);
-      this.#contested.delete(name);
-    }
+  /** Takes back what an attribute was assigned, or how its value was changed, since the last fold. */
+  revert(name: string): void {
+    this.#drop(name);
+    this.#contested.delete(name);
   }
 
   /**
@@ -250,7 +258,31 @@ export class LiveSession {
     this.#table = folded;
     this.#changes++;
     for (const name of changed) this.#changedBy.set(name, this.#changes);
+    this.#noteUnsaved(changed);
     return this.#changes;
+  }
+
+  /**
+   * Gives up the changes that touched an attribute whose new value cannot stand, each with all that it changed, so that
+   * nothing of a refused request is kept; and with them those that they changed again.
+   * @returns the attributes that the changes touched
+   */
+  refuse(names: Iterable<string>, error: MsmError): ReadonlySet<string> {
+    const given = new Set(names);
+    for (let before = -1; before < given.size; ) {
+      before = given.size;
+      for (const [change, touched] of this.#unsavedNames) {
+        if (!touched.some((name) => given.has(name))) continue;
+        this.#refused.set(change, error);
+        for (const name of touched) given.add(name);
+      }
+    }
+    return given;
+  }
+
+  /** Why the change of that number was given up; undefined where it was not. */
+  refusal(change: number): MsmError | undefined {
+    return this.#refused.get(change);
   }
 
   /**
@@ -306,6 +338,7 @@ export class LiveSession {
   settle(): void {
     for (const name of this.#values.keys()) if (!this.#clean.has(name)) this.#values.delete(name);
     this.#contested.clear();
+    this.#refused.clear();
   }
 
   /** An object that was the same at the last look may have been changed since by whoever holds it. */
@@ -320,6 +353,14 @@ export class LiveSession {
     } catch {
       return false; // what cannot be encoded is no stored value; the fold of it will say so
     }
+  }
+
+  #noteUnsaved(names: readonly string[]): void {
+    this.#unsavedNames.set(this.#changes, names);
+    if (this.#unsavedNames.size <= mostUnsavedChanges) return;
+    const [oldest, next] = this.#unsavedNames;
+    this.#unsavedNames.set(next![0], [...new Set([...oldest![1], ...next![1]])]);
+    this.#unsavedNames.delete(oldest![0]);
   }
 
   /** Takes a value out of the session; `bringBack` knows objects again. */

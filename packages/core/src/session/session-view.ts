@@ -26,6 +26,10 @@ export class SessionView {
   /** Decides conflicts with other requests in this process; default: as between processes. */
   resolve: ResolveEncoded;
   readonly #seen = new Map<string, Sight>();
+  /** What this request assigned since the last fold; undefined for a deletion. */
+  readonly #assigned = new Map<string, unknown>();
+  /** Numbers of the changes that this request folded. */
+  readonly #changes: number[] = [];
   /** Marked names, each with the object that was handed out or assigned; undefined where it was none. */
   readonly #marked = new Map<string, object | undefined>();
   /** Attributes that this request set in vain: a fold of them failed, and they were neither set anew nor deleted. */
@@ -37,6 +41,9 @@ export class SessionView {
   }
 
   read(name: string): unknown {
+    const held = this.#marked.get(name);
+    // It was taken out of the session, and what was done to it since is not to be lost for another object.
+    if (held !== undefined && held !== this.live.read(name)) this.live.bringBack(name, held);
     const value = this.live.handOut(name);
     this.#see(name, value);
     if (isObject(value) && !this.#marked.has(name)) this.#marked.set(name, value);
@@ -56,8 +63,13 @@ export class SessionView {
 
   /** Takes back what this request assigned or changed and did not commit. */
   revert(): void {
-    this.live.revert(this.#marked.keys());
+    for (const name of this.#marked.keys()) {
+      // Another request may have assigned it since, or may share the object.
+      const isMine = !this.#assigned.has(name) || Object.is(this.#assigned.get(name), this.live.read(name));
+      if (isMine) this.live.revert(name);
+    }
     this.#marked.clear();
+    this.#assigned.clear();
     this.#lost.clear();
     this.#seen.clear();
   }
@@ -83,10 +95,29 @@ export class SessionView {
    *   handler has set the attributes anew, deleted them, or taken back what it did
    */
   fold(): number {
+    const before = this.live.changes;
+    try {
+      return this.#foldAll();
+    } finally {
+      if (this.live.changes > before) this.#changes.push(this.live.changes);
+    }
+  }
+
+  /** Why something that this request folded was given up, up to a change that it waits for; undefined where nothing was. */
+  refusal(owed: number): MsmError | undefined {
+    for (const change of [owed, ...this.#changes]) {
+      const error = this.live.refusal(change);
+      if (error !== undefined) return error;
+    }
+    return undefined;
+  }
+
+  #foldAll(): number {
     for (const error of this.#lost.values()) throw error;
     if (this.#marked.size === 0) return 0;
     for (const [name, object] of this.#marked) if (object !== undefined) this.live.bringBack(name, object);
     const change = this.#foldMarked();
+    this.#assigned.clear();
     for (const name of this.#marked.keys()) if (this.#seen.has(name)) this.#see(name, this.live.read(name));
     // An object that was handed out may still be changed after this commit; a primitive value can not.
     for (const [name, object] of this.#marked) if (object === undefined) this.#marked.delete(name);
@@ -101,6 +132,7 @@ export class SessionView {
   #assign(name: string, value: unknown): void {
     this.#lost.delete(name);
     this.live.assign(name, value);
+    this.#assigned.set(name, value);
     this.#marked.set(name, isObject(value) ? value : undefined);
     if (this.#seen.has(name)) this.#see(name, value);
   }
