@@ -3,7 +3,8 @@ import { RedisStore } from "connect-redis";
 import expressSession from "express-session";
 import { createClient } from "redis";
 
-const secret = "not a secret, only long enough for its task";
+/** What all of them sign with. */
+export const secret = "not a secret, only long enough for its task";
 
 /**
  * What is compared: the middleware each puts in front of the same routes. All are at their defaults, but for the two
@@ -11,7 +12,8 @@ const secret = "not a secret, only long enough for its task";
  * @typedef {object} Peer
  * @property {string} name
  * @property {boolean} needsRedis
- * @property {(redisUrl: string) => Promise<import("express").RequestHandler | undefined>} middleware undefined: no sessions at all
+ * @property {boolean} [locksInHandlers] whether its handlers call `session.lock()` before they write
+ * @property {(nodeUrl: string) => Promise<import("express").RequestHandler | undefined>} middleware undefined: no sessions at all
  */
 
 /** @type {readonly Peer[]} */
