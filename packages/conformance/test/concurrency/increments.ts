@@ -24,6 +24,8 @@ export interface Processes {
   readonly reader: SessionManager;
   /** Calls of a verb since the last `forgetCalls()`, of all processes but the reader at all nodes. */
   calls(verb: StorageVerb): number;
+  /** Loads since then that were refused, as another had the lease. */
+  refusedLoads(): number;
   forgetCalls(): void;
   close(): Promise<void>;
 }
@@ -44,8 +46,18 @@ const stickyPatience = { backupTimeoutMs: 25_000 };
 /** Starts processes that give up on nothing only because the machine is slow. */
 export function startProcesses(options: ProcessesOptions): Processes {
   const nodes: FaultyStorage[] = [];
+  let refusedLoads = 0;
+  const noteRefusals = (node: FaultyStorage) => {
+    const load = node.load.bind(node);
+    node.load = async (...args) => {
+      const result = await load(...args);
+      if (result.kind === "locked") refusedLoads++;
+      return result;
+    };
+  };
   const managers = Array.from({ length: options.count }, (_, index) => {
     const connections = options.connect().map(faulty);
+    connections.forEach(noteRefusals);
     nodes.push(...connections);
     return startProcess(options, `app${index + 1}`, connections);
   });
@@ -54,7 +66,9 @@ export function startProcesses(options: ProcessesOptions): Processes {
     managers,
     reader,
     calls: (verb) => nodes.reduce((sum, node) => sum + node.counts()[verb], 0),
+    refusedLoads: () => refusedLoads,
     forgetCalls() {
+      refusedLoads = 0;
       for (const node of nodes) node.forgetCalls();
     },
     async close() {
