@@ -9,6 +9,7 @@ export type { NodeHealth } from "./failover/health.js";
 export type { CommitOptions, CommitResult, SessionExchange, SessionRequest } from "./life-cycle/exchange.js";
 export type { SessionManager, WorkOptions } from "./manager.js";
 export { createSessionManager } from "./manager.js";
+export { longestTimeMs } from "./milliseconds.js";
 export type {
   AttributeConflict,
   CommonOptions,

@@ -1,4 +1,4 @@
-import type { Attributes, RegenerateOptions } from "@msm/core";
+import type { Attributes, RegenerateOptions, Session } from "@msm/core";
 import type { Cookie, Session as ExpressSession } from "express-session";
 import expressSession from "express-session";
 import type { RequestSession } from "./request-session.js";
@@ -8,6 +8,9 @@ export type Detach = (id: string, attributes: Attributes) => void;
 
 type Callback = (error?: unknown) => void;
 
+/** Members that express-session does not have: an application that keeps attributes of these names goes on doing so. */
+export const ownMembers: ReadonlySet<string> = new Set(["lock", "release", "isLocked"]);
+
 /** Leads from an object in `req.session` to the request's session. */
 const owner = Symbol("msm.owner");
 
@@ -15,6 +18,9 @@ interface Members {
   readonly [owner]: RequestSession;
   readonly cookie: Cookie;
 }
+
+/** The session behind an object in `req.session`, whatever its attributes are called. */
+export const sessionOf = (view: ExpressSession): Session => (view as ExpressSession & Members)[owner].session;
 
 /** Makes the members of one `req.session`: its `cookie`, and what express-session's `Session` has. */
 export function createMembers(own: RequestSession): { members: ExpressSession; detach: Detach } {

@@ -7,6 +7,7 @@ import {
 } from "@msm/core";
 import { holdResponse, sessionRequestOf } from "@msm/core/node";
 import type { Request, RequestHandler } from "express";
+import { sessionOf } from "./members.js";
 import { RequestSession } from "./request-session.js";
 
 /** What `session()` takes: options for a manager of its own, or a manager that is shared. */
@@ -73,12 +74,18 @@ export function session(options: SessionOptions): SessionMiddleware {
     }
   };
   const locked: RequestHandler = (req, _res, next) => {
-    if (req.session) return void req.session.lock().then(() => next(), next);
+    if (req.session)
+      return void sessionOf(req.session)
+        .lock()
+        .then(() => next(), next);
     choices.set(req, true);
     next();
   };
   const unlocked: RequestHandler = (req, _res, next) => {
-    if (req.session) return void req.session.release().then(() => next(), next);
+    if (req.session)
+      return void sessionOf(req.session)
+        .release()
+        .then(() => next(), next);
     choices.set(req, false);
     next();
   };

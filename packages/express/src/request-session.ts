@@ -6,9 +6,10 @@ import type {
   Session,
   SessionExchange,
 } from "@msm/core";
+import { longestTimeMs } from "@msm/core";
 import type { Request } from "express";
 import type { Cookie, Session as ExpressSession } from "express-session";
-import { createMembers, type Detach } from "./members.js";
+import { createMembers, type Detach, ownMembers } from "./members.js";
 import { createCookie, isStoredCookie, withMaxAge } from "./session-cookie.js";
 
 /**
@@ -82,7 +83,7 @@ export class RequestSession implements SessionExchange {
   /** As in express-session, a cookie that lasts is sent again with each change. */
   #renewAgedCookie(): void {
     const ageMs = this.#isDestroyed ? undefined : this.#ownCookieAgeMs;
-    if (typeof ageMs === "number" && ageMs > 0) this.session.cookieMaxAgeMs = ageMs;
+    if (typeof ageMs === "number" && ageMs > 0) this.session.cookieMaxAgeMs = Math.min(ageMs, longestTimeMs);
   }
 
   /** The age that this session's cookie was given, in milliseconds; null: until the browser is closed; undefined: none. */
@@ -127,8 +128,9 @@ export class RequestSession implements SessionExchange {
   #setCookieAge(ageMs: number | null): void {
     this.session.attributes.cookie = { originalMaxAge: ageMs };
     if (ageMs === null || ageMs <= 0) return;
-    this.session.idleTimeoutMs = ageMs;
-    this.session.cookieMaxAgeMs = ageMs;
+    // "For ever" is a common wish.
+    this.session.idleTimeoutMs = Math.min(ageMs, longestTimeMs);
+    this.session.cookieMaxAgeMs = Math.min(ageMs, longestTimeMs);
   }
 
   // --- the object in req.session ----------------------------------------------------------------------------------
@@ -136,7 +138,7 @@ export class RequestSession implements SessionExchange {
   #currentView(): ExpressSession {
     if (this.#view === undefined) {
       const { members, detach } = createMembers(this);
-      this.#view = this.session.attributesWith(members);
+      this.#view = this.session.attributesWith(members, ownMembers);
       this.#detach = detach;
     }
     return this.#view;

@@ -53,6 +53,15 @@ export type CopyResult =
   | { readonly kind: "newer"; readonly found: FoundRecord }
   | Ended;
 
+/** The version that a write replaces. */
+export interface Replaced {
+  readonly revision: Revision;
+  /** Id of the node that it is known to be on. */
+  readonly node: string;
+  /** Whether the version of a write is one that the new one contains. */
+  contains(writeId: string): boolean;
+}
+
 export interface WriteRequest {
   readonly identity: SessionIdentity;
   readonly bytes: Uint8Array;
@@ -60,7 +69,7 @@ export interface WriteRequest {
   /** Id of the node that has the session, or shall have it. */
   readonly node: string;
   /** The revision on that node that this write replaces; undefined for a session that was never stored. */
-  readonly replaces: Revision | undefined;
+  readonly replaces: Replaced | undefined;
   /** Whether a record that is on no node any more is written again: only who holds the whole session may say so. */
   readonly recreate: boolean;
   /** Token of the lease on `node` that is given back with the write. */
@@ -246,25 +255,27 @@ export class Replicas {
    * Writes a tombstone to every node that answers, and keeps it for those that do not. It lives as long as any older
    * copy may.
    * @param successor where the session goes on under a new id
+   * @returns how the session had ended before, where a node says that it had
    * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where none answered
    */
-  async bury(identity: SessionIdentity, successor?: Successor): Promise<void> {
+  async bury(identity: SessionIdentity, successor?: Successor): Promise<Ended | undefined> {
     const ttlMs = this.#parts.ring.longestRecordLifeMs;
     const key = this.#key(identity);
     const bytes = this.#parts.sealer.tombstone(identity, ttlMs, successor);
     const buried = await Promise.all(
       this.#parts.ring.nodes.map(async (node) => {
-        if (await this.#buryOn(node, key, bytes, ttlMs)) return true;
-        this.#missed.keep(node, key, bytes, ttlMs);
-        return false;
+        const end = await this.#buryOn(node, identity, bytes, ttlMs);
+        if (end === undefined) this.#missed.keep(node, key, bytes, ttlMs);
+        return end;
       }),
     );
-    if (!buried.includes(true)) {
+    if (buried.every((end) => end === undefined)) {
       throw new MsmError(
         "MSM_ERR_STORAGE_UNAVAILABLE",
         "no storage node took the end of the session; it is kept for them",
       );
     }
+    return buried.find((end) => end !== undefined && end !== "taken") as Ended | undefined;
   }
 
   close(): void {
@@ -338,28 +349,44 @@ export class Replicas {
     this.unlock(node, identity, token).catch(() => {});
   }
 
-  /** Tried twice where the node is there: until it has the tombstone, other processes find the session on it. */
-  async #buryOn(node: RingNode, key: string, bytes: Uint8Array, ttlMs: number): Promise<boolean> {
+  /**
+   * Tried twice where the node is there: until it has the tombstone, other processes find the session on it.
+   * @returns "taken"; or how the session had ended before; undefined where the node did not take it
+   */
+  async #buryOn(
+    node: RingNode,
+    identity: SessionIdentity,
+    bytes: Uint8Array,
+    ttlMs: number,
+  ): Promise<"taken" | Ended | undefined> {
+    const key = this.#key(identity);
     for (let tries = 0; tries < 2 && node.reachable; tries++) {
       try {
-        await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs));
-        return true;
+        const isTaken = await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs));
+        return isTaken ? "taken" : await this.#endOn(node, identity, bytes);
       } catch (error) {
         if (error instanceof MsmError && error.code === "MSM_ERR_STORAGE_REFUSED")
           return this.#expireOn(node, key);
       }
     }
-    return false;
+    return undefined;
+  }
+
+  /** The node has a tombstone already: ours, as we try again or it was written under the version check; or another's. */
+  async #endOn(node: RingNode, identity: SessionIdentity, bytes: Uint8Array): Promise<"taken" | Ended> {
+    const found = await this.#inspect(identity, node);
+    if (found === undefined || !isTombstone(found.bytes)) return "taken";
+    return found.record.writeId === writeIdOf(bytes) ? "taken" : endOf(found.record);
   }
 
   /** A node whose memory is full takes no tombstone, but lets a record expire; the tombstones on others tell why. */
-  async #expireOn(node: RingNode, key: string): Promise<boolean> {
+  async #expireOn(node: RingNode, key: string): Promise<undefined> {
     try {
       await node.run((storage) => storage.touch(key, 1));
     } catch {
       // It stays among the missed, as it does in any case.
     }
-    return false;
+    return undefined;
   }
 
   #keepFor(
@@ -372,9 +399,14 @@ export class Replicas {
   async #writeHome(node: RingNode, request: WriteRequest): Promise<WriteResult> {
     const { identity, bytes, ttlMs, replaces, unlock } = request;
     const key = this.#key(identity);
+    if (replaces !== undefined && replaces.node !== node.id) {
+      // The number of a version says nothing about another node: two processes may have given it to two of them.
+      const fork = await this.#forkOn(node, request);
+      if (fork !== undefined) return this.#outcomeOf(fork, bytes);
+    }
     const saved = await node.run((storage) =>
       storage.save(key, bytes, ttlMs, {
-        expect: replaces ?? "absent",
+        expect: expected(replaces, node),
         ...(unlock === undefined ? {} : { unlock }),
       }),
     );
@@ -385,7 +417,7 @@ export class Replicas {
 
     const found = await this.#inspect(identity, node);
     if (found === undefined) return this.#writeAgain(node, request);
-    if (replaces !== undefined && found.revision.version < replaces.version) {
+    if (replaces !== undefined && found.revision.version < replaces.revision.version) {
       // Older than what the session was loaded from: the node has slept through a write.
       return this.#writeElsewhere(node, request);
     }
@@ -400,7 +432,7 @@ export class Replicas {
       others.filter((other) => other.reachable).map((other) => this.#ask(identity, other)),
     );
     const newest = newestOf(answers);
-    const overtaken = request.replaces?.version ?? "";
+    const overtaken = request.replaces?.revision.version ?? "";
     const isNewer = (version: string) => version >= versionOf(bytes) || version > overtaken;
     if (newest !== undefined && isNewer(newest.revision.version)) return this.#outcomeOf(newest, bytes);
     if (newest === undefined && !request.recreate) {
@@ -415,8 +447,11 @@ export class Replicas {
     return found === undefined ? { kind: "gone" } : this.#outcomeOf(found, bytes);
   }
 
-  async #writeElsewhere(node: RingNode, { identity, bytes, ttlMs }: WriteRequest): Promise<WriteResult> {
+  async #writeElsewhere(node: RingNode, request: WriteRequest): Promise<WriteResult> {
+    const { identity, bytes, ttlMs } = request;
     const key = this.#key(identity);
+    const fork = await this.#forkOn(node, request);
+    if (fork !== undefined) return this.#outcomeOf(fork, bytes);
     if (await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs))) {
       return this.#stored(node, identity, { version: versionOf(bytes) });
     }
@@ -424,6 +459,14 @@ export class Replicas {
     if (found === undefined)
       throw new MsmError("MSM_ERR_STORAGE_REFUSED", `node ${node.id} neither took nor has the record`);
     return this.#outcomeOf(found, bytes);
+  }
+
+  /** A record on another node that does not come before the version which a write replaces. @throws MsmError */
+  async #forkOn(node: RingNode, { identity, replaces }: WriteRequest): Promise<FoundRecord | undefined> {
+    if (replaces === undefined) return undefined;
+    const found = await this.#inspect(identity, node);
+    const isKnown = found === undefined || replaces.contains(found.record.writeId);
+    return isKnown || found.revision.version < replaces.revision.version ? undefined : found;
   }
 
   /** A node has this version or a newer one. Ours, whose reply was lost, is stored; another's must be merged. */
@@ -589,6 +632,12 @@ export class Replicas {
   #key(identity: SessionIdentity): string {
     return storageKey(this.#parts.keyPrefix, identity);
   }
+}
+
+/** What a node must have: it gave the revision itself, or is only known to have that version. */
+function expected(replaces: Replaced | undefined, node: RingNode): Revision | "absent" {
+  if (replaces === undefined) return "absent";
+  return replaces.node === node.id ? replaces.revision : { version: replaces.revision.version };
 }
 
 const endOf = ({ successor }: SessionRecord): Ended => ({ kind: "ended", successor });

@@ -1,4 +1,5 @@
 import type { Parts } from "../parts.js";
+import { noteEnd } from "./bury.js";
 import type { LocalSession } from "./local-sessions.js";
 import { restore, type SaveContext, type Saved, save } from "./save.js";
 
@@ -107,7 +108,7 @@ export class Backups {
       const saved = await save(live, context, this.#parts);
       local.renewedMs = context.usedMs;
       local.unsavedSinceMs = live.unsaved ? this.#parts.clock.monotonicMs() : undefined;
-      if (saved.kind === "ended") live.destroyed = true;
+      if (saved.kind === "ended") noteEnd(live, saved.successor, this.#parts);
       return saved.kind;
     } catch (error) {
       this.#failed.add(local);

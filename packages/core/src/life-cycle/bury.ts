@@ -1,46 +1,66 @@
 import type { Parts } from "../parts.js";
 import type { LiveSession } from "../session/live-session.js";
 import type { Successor } from "../session/record.js";
-import { mergeWith } from "./save.js";
+import { mergeWith, replacedBy } from "./save.js";
 
 /** How long an id that was given up leads to the session under its new id. */
 const graceMs = 10_000;
 
-/** Where a session goes on, as its tombstone says it. */
-function successorOf(live: LiveSession, parts: Parts): Successor | undefined {
-  return live.successor && { id: live.successor.live.identity.id, untilMs: parts.clock.now() + graceMs };
+/**
+ * Ends a session: nothing of it is saved from now on, and every node that answers gets its tombstone.
+ * @param successorId where the session goes on under a new id, to which the old one leads for a while
+ * @returns the id of the session that goes on in its place, where another request had ended it so
+ * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where no node took it
+ */
+export async function bury(
+  live: LiveSession,
+  parts: Parts,
+  successorId?: string,
+): Promise<string | undefined> {
+  const wasAnnounced = live.announced;
+  live.destroyed = true;
+  const before = wasAnnounced
+    ? await parts.replicas.bury(live.identity, successorTo(successorId, parts))
+    : undefined;
+  parts.events.emit("destroyed", { session: live.identity.name });
+  return before?.successor?.id;
 }
 
 /**
- * Ends a session on its node, if nobody has saved it since this process did; else takes in what they saved.
- * @returns whether it ended
- * @throws MsmError of the storage, or MSM_ERR_CONFLICT
+ * Ends a session on its node, if nobody has saved it since this process did. Else takes in what they saved; or notes that
+ * they have ended it, and where it goes on.
+ * @returns whether it ended now
+ * @throws MsmError of the storage
  */
-export async function endUnlessNewer(live: LiveSession, parts: Parts): Promise<boolean> {
+export async function endUnlessNewer(
+  live: LiveSession,
+  successorId: string | undefined,
+  parts: Parts,
+): Promise<boolean> {
   const { identity, stored } = live;
   if (stored === undefined) return true;
   const ttlMs = parts.ring.longestRecordLifeMs;
   const result = await parts.replicas.write({
     identity,
-    bytes: parts.sealer.tombstone(identity, ttlMs, successorOf(live, parts)),
+    bytes: parts.sealer.tombstone(identity, ttlMs, successorTo(successorId, parts)),
     ttlMs,
     node: live.node,
-    replaces: stored.revision,
+    replaces: replacedBy(live),
     recreate: true,
   });
-  if (result.kind !== "newer") return true;
-  mergeWith(result.found, live, parts);
-  return false;
+  if (result.kind === "newer") mergeWith(result.found, live, parts);
+  if (result.kind === "ended") noteEnd(live, result.successor, parts);
+  return result.kind === "stored" || result.kind === "gone";
 }
 
-/**
- * Ends a session: nothing of it is saved from now on, and every node that answers gets its tombstone; where the session has
- * a successor, it leads there for a while.
- * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where no node took it
- */
-export async function bury(live: LiveSession, parts: Parts): Promise<void> {
-  const wasAnnounced = live.announced;
+/** Notes that another request has ended the session, and where it goes on, if it does. */
+export function noteEnd(live: LiveSession, successor: Successor | undefined, { clock }: Parts): void {
   live.destroyed = true;
-  if (wasAnnounced) await parts.replicas.bury(live.identity, successorOf(live, parts));
-  parts.events.emit("destroyed", { session: live.identity.name });
+  const leads = successor !== undefined && clock.now() < successor.untilMs;
+  if (leads && live.stored !== undefined && live.successor === undefined) {
+    live.successor = { id: successor.id, base: live.stored.table };
+  }
 }
+
+const successorTo = (id: string | undefined, { clock }: Parts): Successor | undefined =>
+  id === undefined ? undefined : { id, untilMs: clock.now() + graceMs };

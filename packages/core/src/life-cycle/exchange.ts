@@ -15,7 +15,7 @@ export interface SessionRequest {
   /** The application's own choice for this request, whatever `locking` says: true to have the session to itself. */
   readonly lock?: boolean;
   /**
-   * Calls `listener` when the client goes away before it is answered: a request that waits for its session then gives up.
+   * Calls `listener` when the client goes away before it is answered, or has already: a request that waits for its session then gives up.
    * Called only where a request has to wait. @returns what ends the subscription
    */
   readonly onClose?: (listener: () => void) => () => void;

@@ -22,8 +22,15 @@ export interface Keeper {
    * @throws MsmError where it cannot
    */
   keep(live: LiveSession, change: number, lock: SessionLock | undefined): Promise<CommitResult["outcome"]>;
-  /** Ends a session on all nodes and in this process. @throws MsmError where no node took the end */
-  destroy(live: LiveSession): Promise<void>;
+  /**
+   * Ends a session on all nodes and in this process.
+   * @param successorId where the session goes on under a new id, to which the old one leads for a while
+   * @returns the id under which it goes on because another request had given it a new one
+   * @throws MsmError where no node took the end
+   */
+  destroy(live: LiveSession, successorId?: string): Promise<string | undefined>;
+  /** Finds the session of an id to which another one led; undefined where there is none. @throws MsmError */
+  find(id: string): Promise<LiveSession | undefined>;
   /** The session as it is now; undefined where there is none any more. @throws MsmError where that cannot be known */
   reload(live: LiveSession): Promise<LiveSession | undefined>;
   /** The request is done with a session that it entered. */

@@ -62,7 +62,6 @@ export async function loadWithLease(
   }
   const place: LeasePlace = {
     node: node.id,
-    tellsOfRelease: node.storage.onRelease !== undefined,
     renew: (renewed) => replicas.renewLease(node, identity, renewed),
     unlock: (token) => replicas.unlock(node, identity, token),
   };
@@ -96,6 +95,16 @@ export async function follow(
     search = { identity, ...(await look(identity, parts.ring.place(identity.digest).id)) };
   }
   return search;
+}
+
+/** Loads the session of an id that is no cookie's, or its successor, as a session of its own. */
+export async function findAndRevive(start: SessionIdentity, parts: Parts): Promise<LiveSession | undefined> {
+  const look = async (identity: SessionIdentity, hint: string) => ({
+    found: await load(identity, hint, parts),
+    lock: undefined,
+  });
+  const { identity, found } = await follow(start, parts.ring.place(start.digest).id, look, parts);
+  return isFound(found) ? revive(identity, found, parts) : undefined;
 }
 
 /** True where the session's absolute timeout has passed. */

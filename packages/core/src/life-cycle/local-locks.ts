@@ -58,20 +58,20 @@ export class LocalLocks {
   }
 
   async #lockAndFind<S extends Pick<LocalSession, "live">>(
-    identity: SessionIdentity,
+    start: SessionIdentity,
     find: () => Promise<S | undefined>,
     waiting: Waiting,
   ): Promise<LockedSession<S> | undefined> {
-    const lock = await this.take(identity, waiting);
-    try {
-      const session = await find();
+    for (let identity = start; ; ) {
+      const lock = await this.take(identity, waiting);
+      const session = await find().catch(async (error: unknown) => {
+        await lock.release();
+        throw error;
+      });
       if (session?.live.identity.id === identity.id) return { session, lock };
       await lock.release();
-      // It goes on under a new id.
-      return session && { session, lock: await this.take(session.live.identity, waiting) };
-    } catch (error) {
-      await lock.release();
-      throw error;
+      if (session === undefined) return undefined;
+      identity = session.live.identity; // it goes on under a new id
     }
   }
 }

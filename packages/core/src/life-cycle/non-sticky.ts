@@ -3,14 +3,13 @@ import { type Leased, Leases } from "../locking/leases.js";
 import type { SessionLock } from "../locking/session-lock.js";
 import { waitingFor } from "../locking/waiting.js";
 import type { Parts } from "../parts.js";
-import { emptyTable } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
 import { identify, type SessionIdentity } from "../session/session-id.js";
-import { bury } from "./bury.js";
+import { bury, noteEnd } from "./bury.js";
 import { CopyRenewals } from "./copy-renewals.js";
 import type { SessionRequest } from "./exchange.js";
 import type { Keeper } from "./keeper.js";
-import { create, follow, goneError, isFound, load, loadWithLease, revive } from "./load.js";
+import { create, findAndRevive, follow, goneError, isFound, load, loadWithLease, revive } from "./load.js";
 import { lockOrNot } from "./lock-or-not.js";
 import type { Mode } from "./mode.js";
 import { noRequest, RequestExchange } from "./request-exchange.js";
@@ -66,7 +65,12 @@ export function nonStickyMode(parts: Parts): Mode {
 
     if (found.node.id === startHint) copies.renewSoon(identity, found);
     else copies.makeSoon(identity, found);
-    return { live: revive(identity, found, parts), lock };
+    try {
+      return { live: revive(identity, found, parts), lock };
+    } catch (error) {
+      await lock?.release();
+      throw error;
+    }
   }
 }
 
@@ -91,7 +95,10 @@ function nonStickyKeeper(copies: CopyRenewals, leases: Leases, parts: Parts): Ke
       const { found, lock } = await leases.take(identity, waiting, (lease) =>
         loadWithLease(identity, live.node, lease, parts),
       );
-      if (!isFound(found)) throw goneError();
+      if (!isFound(found)) {
+        if (found !== "absent") noteEnd(live, found.successor, parts);
+        throw goneError();
+      }
       const isNewer = found.record.writeId !== stored.writeId;
       const refusal = isNewer ? mergeWith(found, live, parts) : undefined;
       if (refusal === undefined) return lock;
@@ -104,13 +111,16 @@ function nonStickyKeeper(copies: CopyRenewals, leases: Leases, parts: Parts): Ke
         // A process that has only this request's copy does not write again what no node has any more.
         const saved = await save(live, { route: "", recreate: false, lock }, parts);
         if (saved.kind === "ended") {
-          await findSuccessor(live, saved.successor?.id);
+          noteEnd(live, saved.successor, parts);
           return "discarded";
         }
         // The next one reads what the primary has; the copy need not be there for that.
         void lock?.release();
         const copy = await parts.replicas.copy(live.identity, live.node, saved.bytes, saved.ttlMs);
-        if (copy.kind === "ended") return "discarded";
+        if (copy.kind === "ended") {
+          noteEnd(live, copy.successor, parts);
+          return "discarded";
+        }
         if (copy.kind === "copied") copies.noteWritten(live.identity);
         if (copy.kind !== "newer") return "stored";
         // Two processes had written to different nodes, each over the version that this write replaced.
@@ -119,7 +129,8 @@ function nonStickyKeeper(copies: CopyRenewals, leases: Leases, parts: Parts): Ke
       }
     },
 
-    destroy: (live) => bury(live, parts),
+    destroy: (live, successorId) => bury(live, parts, successorId),
+    find: (id) => findAndRevive(identify(id), parts),
 
     async reload(live) {
       if (live.stored === undefined) return undefined;
@@ -127,17 +138,4 @@ function nonStickyKeeper(copies: CopyRenewals, leases: Leases, parts: Parts): Ke
       return isFound(found) ? revive(live.identity, found, parts) : undefined;
     },
   };
-
-  /** The session has got a new id from another request: what this one changed goes there. */
-  async function findSuccessor(live: LiveSession, id: string | undefined): Promise<void> {
-    if (id === undefined) return;
-    const start = identify(id);
-    const look = async (identity: SessionIdentity, hint: string) => ({
-      found: await load(identity, hint, parts),
-      lock: undefined,
-    });
-    const { identity, found } = await follow(start, parts.ring.place(start.digest).id, look, parts);
-    if (!isFound(found)) return;
-    live.successor = { live: revive(identity, found, parts), base: live.stored?.table ?? emptyTable };
-  }
 }

@@ -1,17 +1,17 @@
 import type { SessionCookie } from "../cookie/session-cookie.js";
 import { MsmError } from "../errors.js";
 import type { SessionLock } from "../locking/session-lock.js";
-import { waitingFor } from "../locking/waiting.js";
+import { type Waiting, waitingFor } from "../locking/waiting.js";
 import type { Parts } from "../parts.js";
-import type { AttributeTable } from "../session/attribute-table.js";
+import { type AttributeTable, isSameTable } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
 import type { KeptAttributes, RegenerateOptions, Session } from "../session/session.js";
 import { SessionView } from "../session/session-view.js";
-import { endUnlessNewer } from "./bury.js";
 import { conflictResolver } from "./conflicts.js";
 import type { CommitOptions, CommitResult, SessionExchange, SessionRequest } from "./exchange.js";
 import type { Keeper } from "./keeper.js";
 import { create, goneError, type Heritage } from "./load.js";
+import { destroyWithHeirs, endFormer, heirOf, type Renewal } from "./renewal.js";
 import { RequestSession, type SessionHandle } from "./request-session.js";
 
 const unneeded: CommitResult = { outcome: "unneeded" };
@@ -30,9 +30,6 @@ export interface ExchangeStart {
   readonly isLearnt?: boolean;
 }
 
-/** Who changes a session faster than it can be handed on changes it after its end. */
-const mostHandOns = 16;
-
 /** For work that no request asks for. */
 export const noRequest: SessionRequest = { method: "", url: "", cookieHeader: undefined, secure: false };
 
@@ -50,11 +47,13 @@ export class RequestExchange implements SessionExchange {
   readonly #parts: Parts;
   readonly #mergesAtStart: number;
   #lock: HeldLock | undefined;
+  #takingLock: Promise<void> | undefined;
   #hasChanged = false;
+  #isCommitted = false;
   #endedHere = false;
   readonly #entered: LiveSession[] = [];
   /** Sessions under former ids, which end once the new one is stored. */
-  #retired: LiveSession[] = [];
+  #renewals: Renewal[] = [];
   #view: SessionView;
   /** Newest change that must be saved before this request may be answered. */
   #owed = 0;
@@ -83,7 +82,7 @@ export class RequestExchange implements SessionExchange {
     this.#headersSent = true;
     if (this.#failed) return undefined;
     // Another request of this process renewed the id meanwhile: a client that still has the old one shall not lose it.
-    const live = successorOf(this.#view.live);
+    const live = heirOf(this.#view.live) ?? this.#view.live;
     const { cookies } = this.#parts;
     const context = { secure: this.#start.request.secure, maxAgeMs: this.#cookieMaxAgeMs };
     if (!live.announced || live.destroyed)
@@ -115,7 +114,8 @@ export class RequestExchange implements SessionExchange {
     this.#ended = true;
     await this.#commits;
     await this.#release();
-    if (this.#start.isLearnt === true && this.#start.isFound === true) {
+    const isKnown = this.#hasChanged || this.#isCommitted;
+    if (isKnown && this.#start.isLearnt === true && this.#start.isFound === true) {
       this.#parts.locking.learn(this.#start.request, this.#hasChanged);
     }
     for (const live of this.#entered) this.#keeper.leave(live);
@@ -125,7 +125,7 @@ export class RequestExchange implements SessionExchange {
   /** Takes back what the request did and did not commit: nothing of it is saved. */
   discard(): void {
     this.#view.revert();
-    this.#retired = [];
+    this.#renewals = [];
     this.#owed = 0;
   }
 
@@ -154,18 +154,38 @@ export class RequestExchange implements SessionExchange {
     return this.#lock?.id === this.#view.live.identity.id && this.#lock.lock.isHeld;
   }
 
-  async #takeLock(): Promise<void> {
+  /** Asked for twice at once, it is waited for once: nobody waits for their own lock. */
+  #takeLock(): Promise<void> {
+    this.#takingLock ??= this.#waitForLock().finally(() => {
+      this.#takingLock = undefined;
+    });
+    return this.#takingLock;
+  }
+
+  async #waitForLock(): Promise<void> {
     if (this.#isLocked) return;
     await this.#release();
     const { clock, options } = this.#parts;
     const waiting = waitingFor(options.lockTimeoutMs, clock, this.#start.request.onClose);
-    const lock = await this.#keeper.lock(this.#view.live, waiting).catch((error: unknown) => {
+    const lock = await this.#lockHeir(waiting).catch((error: unknown) => {
       this.#noteLockTimeout(error);
       throw error;
     });
     if (lock !== undefined) this.#hold(lock);
     // It took too long for whoever wanted it.
     if (this.#ended) await this.#release();
+  }
+
+  /** The session may have got a new id since the request began. */
+  async #lockHeir(waiting: Waiting): Promise<SessionLock | undefined> {
+    for (;;) {
+      try {
+        return await this.#keeper.lock(this.#view.live, waiting);
+      } catch (error) {
+        const isGone = error instanceof MsmError && error.code === "MSM_ERR_SESSION_GONE";
+        if (!isGone || !(await this.#moveOn())) throw error;
+      }
+    }
   }
 
   #noteLockTimeout(error: unknown): void {
@@ -182,21 +202,15 @@ export class RequestExchange implements SessionExchange {
 
   async #commitOnce(lock: SessionLock | undefined): Promise<CommitResult> {
     if (this.#lost !== undefined) return { outcome: "failed", error: this.#lost };
-    // A regenerate() while this commit is under way is the next one's.
     const view = this.#view;
-    const retired = this.#retired;
     try {
       const before = view.live.changes;
       this.#owed = Math.max(this.#owed, view.fold());
       if (view.live.changes > before) this.#hasChanged = true;
-      const outcome = await this.#keep(
-        view.live,
-        this.#owed,
-        this.#lock?.id === view.live.identity.id ? lock : undefined,
-      );
-      this.#retired = this.#retired.filter((live) => !retired.includes(live));
-      for (const live of retired) await this.#endFormer(live);
+      const kept = await this.#keep(lock);
+      const outcome = (await this.#endFormers()) ? kept : "discarded";
       this.#failed = false;
+      this.#isCommitted = true;
       return outcome === "unneeded" ? unneeded : { outcome };
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
@@ -207,14 +221,21 @@ export class RequestExchange implements SessionExchange {
     }
   }
 
-  async #keep(
-    live: LiveSession,
-    owed: number,
-    lock: SessionLock | undefined,
-  ): Promise<CommitResult["outcome"]> {
-    this.#checkRefusal(owed);
-    if (owed === 0 || live.isSaved(owed)) return "unneeded";
-    if (live.destroyed) return this.#carryOver(live);
+  async #keep(lock: SessionLock | undefined): Promise<CommitResult["outcome"]> {
+    for (;;) {
+      const { live } = this.#view;
+      this.#checkRefusal();
+      if (this.#owed === 0 || live.isSaved(this.#owed)) return "unneeded";
+      const isLocked = this.#lock?.id === live.identity.id;
+      const outcome = live.destroyed ? "discarded" : await this.#keepLive(live, isLocked ? lock : undefined);
+      this.#checkRefusal();
+      // Where the session goes on under a new id, what was changed goes there.
+      if (outcome !== "discarded" || !(await this.#moveOn())) return outcome;
+      if (this.#owed === 0) return "stored";
+    }
+  }
+
+  async #keepLive(live: LiveSession, lock: SessionLock | undefined): Promise<CommitResult["outcome"]> {
     if (this.#headersSent && live.stored === undefined && this.#start.cookie?.id !== live.identity.id) {
       throw new MsmError(
         "MSM_ERR_HEADERS_SENT",
@@ -222,50 +243,57 @@ export class RequestExchange implements SessionExchange {
       );
     }
     this.#renewCookie = true;
-    const outcome = await this.#keeper.keep(live, owed, lock);
-    this.#checkRefusal(owed);
-    return outcome === "discarded" ? this.#carryOver(live) : outcome;
+    return this.#keeper.keep(live, this.#owed, lock);
   }
 
   /** Its changes may be saved together with others', and these may be all that could stand. @throws MsmError */
-  #checkRefusal(owed: number): void {
-    const refusal = this.#view.refusal(owed);
+  #checkRefusal(): void {
+    const { refusal } = this.#view;
     if (refusal !== undefined) throw refusal;
   }
 
-  /** The session ended while this request had it. Where it goes on under a new id, what was changed goes there. */
-  async #carryOver(live: LiveSession): Promise<CommitResult["outcome"]> {
+  // --- new ids ----------------------------------------------------------------------------------------------------
+
+  /**
+   * The session ended while this request had it. Where it goes on under a new id, so does the request, with what it changed.
+   * @returns whether it does
+   */
+  async #moveOn(): Promise<boolean> {
+    const { live } = this.#view;
     const { successor } = live;
-    if (successor === undefined) return "discarded";
-    const next = successor.live;
-    const merged = this.#parts.merge(successor.base, live.table, next.table, next.resolve);
+    if (!live.destroyed || successor === undefined) return false;
+    const next = successor.live ?? (await this.#keeper.find(successor.id));
+    if (next === undefined) return false;
+    this.#goOnWith(next, successor.base, this.#view.preview());
+    return true;
+  }
+
+  #goOnWith(next: LiveSession, base: AttributeTable, mine: AttributeTable): void {
+    const merged = this.#parts.merge(base, mine, next.table, next.resolve);
     this.#view = this.#enter(next);
+    this.#owed = 0;
+    if (isSameTable(merged, next.table)) return;
     next.rebase(merged);
     this.#owed = next.changes;
-    return this.#keeper.keep(next, this.#owed, undefined);
   }
 
-  /** The client goes on under the new id. Nodes that do not take the end of the old one now get it when they do. */
-  async #endFormer(live: LiveSession): Promise<void> {
-    try {
-      if (live.successor !== undefined) await this.#handOn(live);
-      await this.#keeper.destroy(live);
-    } catch (error) {
-      if (!(error instanceof MsmError) || error.code !== "MSM_ERR_STORAGE_UNAVAILABLE") throw error;
-    }
-  }
+  /** The new session is stored, and the client goes on with it. @returns false where another request had ended the old one */
+  async #endFormers(): Promise<boolean> {
+    // A regenerate() while a commit is under way is the next commit's.
+    for (const renewal of this.#renewals.filter(({ next }) => next === this.#view.live || next.destroyed)) {
+      const ending = await endFormer(renewal, this.#keeper, this.#parts);
+      this.#renewals = this.#renewals.filter((other) => other !== renewal);
+      if (ending.kind === "ended") continue;
 
-  /** What others saved under the old id, since this request gave it up, goes on under the new one. */
-  async #handOn(former: LiveSession): Promise<void> {
-    for (let tries = 0; tries < mostHandOns; tries++) {
-      const { live: next, base } = former.successor!;
-      if (former.table !== base) {
-        next.rebase(this.#parts.merge(base, former.table, next.table, next.resolve));
-        former.successor = { live: next, base: former.table };
-        await this.#keeper.keep(next, next.changes, undefined);
+      const { live } = this.#view;
+      if (ending.kind === "renewed") {
+        this.#goOnWith(ending.by, renewal.heritage, live.table);
+        await this.#keep(undefined);
       }
-      if (await endUnlessNewer(former, this.#parts)) return;
+      await destroyWithHeirs(live, this.#keeper);
+      if (ending.kind === "destroyed") return false;
     }
+    return true;
   }
 
   async #regenerate({ keep = "none", grace = false }: RegenerateOptions): Promise<void> {
@@ -278,11 +306,14 @@ export class RequestExchange implements SessionExchange {
     if (this.#headersSent) {
       throw new MsmError("MSM_ERR_HEADERS_SENT", "regenerate() came after the response's headers were sent");
     }
+    this.#hasChanged = true;
+    // Another request has just renewed the id: twice would be two sessions.
+    while (await this.#moveOn()) if (grace) return;
     const view = this.#view;
     const former = view.live;
     const base = former.table;
     const heritage: Heritage | undefined =
-      keep === "none"
+      keep === "none" || former.destroyed
         ? undefined
         : {
             table: pick(view.preview(), keep),
@@ -292,10 +323,11 @@ export class RequestExchange implements SessionExchange {
     // What this request changed goes to the new session alone: others may hold the old one, and know its id.
     view.revert();
     const next = create(this.#parts, heritage);
-    if (grace) former.successor = { live: next, base };
-    this.#hasChanged = true;
     this.#endedHere = true;
-    if (former.announced && !former.destroyed) this.#retired = [...this.#retired, former];
+    if (former.announced && !former.destroyed) {
+      const renewal = { former, next, keep, grace, base, heritage: next.table };
+      this.#renewals = [...this.#renewals, renewal];
+    }
     this.#view = this.#enter(next);
     this.#owed = next.owedFromStart;
     this.#lost = undefined;
@@ -304,14 +336,15 @@ export class RequestExchange implements SessionExchange {
 
   async #destroy(): Promise<void> {
     const { live } = this.#view;
-    const retired = this.#retired;
-    this.#retired = [];
+    const renewals = this.#renewals;
+    this.#renewals = [];
     this.#owed = 0;
     this.#lost = undefined;
     this.#hasChanged = true;
     this.#endedHere = true;
-    for (const former of retired) await this.#endFormer(former);
-    await this.#keeper.destroy(live);
+    const ended = [...renewals.map(({ former }) => former), live];
+    const endings = await Promise.allSettled(ended.map((each) => destroyWithHeirs(each, this.#keeper)));
+    for (const ending of endings) if (ending.status === "rejected") throw ending.reason;
   }
 
   async #reload(): Promise<void> {
@@ -335,6 +368,7 @@ export class RequestExchange implements SessionExchange {
       setIdleTimeoutMs: (ms) => {
         const { live } = this.#view;
         live.idleTimeoutMs = ms;
+        this.#hasChanged = true;
         if (live.announced) this.#owed = live.changes;
       },
       setCookieMaxAgeMs: (ms) => {
@@ -354,11 +388,6 @@ export class RequestExchange implements SessionExchange {
       },
     };
   }
-}
-
-/** The session that goes on in the place of this one, if one does. */
-function successorOf(live: LiveSession): LiveSession {
-  return live.destroyed && live.successor !== undefined ? successorOf(live.successor.live) : live;
 }
 
 function pick(table: AttributeTable, keep: KeptAttributes): AttributeTable {

@@ -62,8 +62,8 @@ export class RequestSession implements Session {
     return this.#attributes;
   }
 
-  attributesWith<T extends object>(members: T): T & Attributes {
-    return viewAsObject(this.#handle.view, members);
+  attributesWith<T extends object>(members: T, yielding?: ReadonlySet<string>): T & Attributes {
+    return viewAsObject(this.#handle.view, members, yielding);
   }
 
   get isLocked(): boolean {

@@ -1,8 +1,14 @@
 import { MsmError } from "../errors.js";
-import type { Ended, FoundRecord } from "../failover/replicas.js";
+import type { Ended, FoundRecord, Replaced } from "../failover/replicas.js";
 import type { SessionLock } from "../locking/session-lock.js";
 import type { Parts } from "../parts.js";
-import { type AttributeTable, checkTableSize, emptyTable, sameBytes } from "../session/attribute-table.js";
+import {
+  type AttributeTable,
+  checkTableSize,
+  emptyTable,
+  isSameTable,
+  sameBytes,
+} from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
 import type { EncodedConflict } from "../session/merge.js";
 import { newWriteId, nextVersion, recordOverheadBytes } from "../session/record.js";
@@ -37,7 +43,11 @@ export interface SaveContext {
 }
 
 /** A session that meets a newer version at each of so many tries is under attack, or its handlers are. */
-const mostMerges = 16;
+const mostMerges = 64;
+
+/** After so many merges a save waits before it tries again, up to so long: many at once would meet each other for ever. */
+const hastyMerges = 3;
+const longestPauseMs = 50;
 
 /**
  * Stores the session's newest state under the version check, and merges where another was faster.
@@ -46,6 +56,7 @@ const mostMerges = 16;
  */
 export async function save(live: LiveSession, context: SaveContext, parts: Parts): Promise<Saved> {
   for (let merges = 0; merges < mostMerges; merges++) {
+    if (merges >= hastyMerges) await pauseAfter(merges, parts);
     const before = live.stored;
     const state = { change: live.changes, table: live.table, idleTimeoutMs: live.idleTimeoutMs };
     const writeId = newWriteId();
@@ -57,7 +68,6 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
     );
     const ttlMs = timeToLiveMs(live, context, parts);
     const home = homeOf(live, parts);
-    const isMoved = home !== live.node;
     const unlock = context.lock?.tokenFor(home);
     const result = await parts.replicas
       .write({
@@ -65,7 +75,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
         bytes,
         ttlMs,
         node: home,
-        replaces: before && isMoved ? { version: before.revision.version } : before?.revision,
+        replaces: replacedBy(live),
         recreate: context.recreate,
         unlock,
       })
@@ -123,7 +133,7 @@ export async function restore(
     bytes,
     ttlMs: timeToLiveMs(live, context, parts),
     node: live.node,
-    replaces: stored.revision,
+    replaces: replacedBy(live),
     recreate: true,
   });
   // Neither taken nor there: what is in memory is all there is of the session, and must not be given up for it.
@@ -138,29 +148,35 @@ export async function restore(
 /**
  * Takes another's newer version into a session: what only one side changed is that side's, for the rest see
  * `onConflict`. The session then counts as loaded from that version.
- * @param base the last state that both sides came of; default: what this session has last stored or loaded
+ * @param knownBase the last state that both sides came of; default: what the session knows to be
  * @returns where the other's values stand against changes of this session, which are given up whole: MSM_ERR_CONFLICT
  */
 export function mergeWith(
   found: FoundRecord,
   live: LiveSession,
   parts: Parts,
-  base: AttributeTable = live.commonWith(found.record.writeId),
+  knownBase?: AttributeTable,
 ): MsmError | undefined {
   const theirs = storedState(found, parts);
+  const base = knownBase ?? live.commonWith(theirs);
   const mine = live.table;
   const baseIdleTimeoutMs = live.stored?.idleTimeoutMs ?? parts.options.idleTimeoutMs;
   const { merged, refusal } = mergedTable(base, mine, theirs.table, live, parts);
-  live.stored = theirs;
-  live.node = theirs.node;
+  live.takeIn(theirs);
   if (live.idleTimeoutMs === baseIdleTimeoutMs) live.idleTimeoutMs = theirs.idleTimeoutMs;
   live.rebase(merged);
-  const attributes = [...new Set([...base.keys(), ...theirs.table.keys()])].filter(
-    (name) => !sameBytes(base.get(name), theirs.table.get(name)),
-  );
-  parts.events.emit("merged", { session: live.identity.name, attributes });
+  const isMerge = parts.options.saves === "merged" && !isSameTable(base, mine);
+  if (isMerge) {
+    const attributes = changedNames(base, theirs.table);
+    parts.events.emit("merged", { session: live.identity.name, attributes });
+  }
   return refusal;
 }
+
+const changedNames = (base: AttributeTable, table: AttributeTable) =>
+  [...new Set([...base.keys(), ...table.keys()])].filter(
+    (name) => !sameBytes(base.get(name), table.get(name)),
+  );
 
 function mergedTable(
   base: AttributeTable,
@@ -198,6 +214,16 @@ function homeOf({ node, announcedNode }: LiveSession, { ring }: Parts): string {
   const announced = announcedNode === undefined ? undefined : ring.node(announcedNode);
   return announced?.reachable === true && !announced.failoverOnly ? announced.id : node;
 }
+
+/** Waits for a random time, longer from one merge to the next, so that saves that met once do not do so again. */
+function pauseAfter(merges: number, { clock }: Parts): Promise<void> {
+  const mostMs = Math.min(2 ** (merges - hastyMerges), longestPauseMs);
+  return new Promise((resolve) => void clock.after(Math.random() * mostMs, resolve));
+}
+
+/** The version that a write of this session replaces. */
+export const replacedBy = (live: LiveSession): Replaced | undefined =>
+  live.stored && { ...live.stored, contains: (writeId) => live.contains(writeId) };
 
 /** How long the nodes shall keep the record: what is left of the idle timeout, or of the absolute one. */
 function timeToLiveMs(live: LiveSession, { idleForMs = 0 }: SaveContext, { clock }: Parts): number {

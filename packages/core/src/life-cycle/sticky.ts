@@ -8,14 +8,15 @@ import type { LiveSession } from "../session/live-session.js";
 import type { Successor } from "../session/record.js";
 import { identify, type SessionIdentity } from "../session/session-id.js";
 import { Backups } from "./backups.js";
-import { bury } from "./bury.js";
+import { bury, noteEnd } from "./bury.js";
 import type { SessionRequest } from "./exchange.js";
 import type { Keeper } from "./keeper.js";
-import { create, goneError, isFound, load, revive } from "./load.js";
+import { create, follow, goneError, isFound, load, revive } from "./load.js";
 import { LocalLocks, unlocked } from "./local-locks.js";
 import { type LocalSession, LocalSessions } from "./local-sessions.js";
 import { type Maintenance, startMaintenance } from "./maintenance.js";
 import type { Mode } from "./mode.js";
+import { heirOf } from "./renewal.js";
 import { noRequest, RequestExchange } from "./request-exchange.js";
 import { mergeWith, type Saved } from "./save.js";
 import { visitorKeeper } from "./visitor.js";
@@ -29,7 +30,11 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   const takeOver = takeOverOnce(options.route, sessions, backups, parts);
   const maintenance = startMaintenance(sessions, backups, background, parts);
   const locks = new LocalLocks(parts);
-  const keeper = stickyKeeper(options, { sessions, dying, backups, background, maintenance, locks }, parts);
+  const keeper = stickyKeeper(
+    options,
+    { sessions, dying, backups, background, maintenance, locks, takeOver },
+    parts,
+  );
 
   return {
     async open(request) {
@@ -61,12 +66,19 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   };
 
   async function lockAndFind(request: SessionRequest, cookie: SessionCookie) {
-    const find = async () => mine(cookie) ?? (await takeOver(cookie));
-    const ending = dying.get(cookie.id);
-    if (ending !== undefined) return unlocked(ending.successor?.live && { live: ending.successor.live });
+    const find = async () => {
+      const ending = dying.get(cookie.id);
+      return ending === undefined ? (mine(cookie) ?? (await takeOver(cookie))) : heldHeirOf(ending);
+    };
     return parts.locking.locks(request)
       ? locks.takeAndFind(identify(cookie.id), find, request.onClose)
       : unlocked(await find());
+  }
+
+  /** Where a session goes on whose end is on its way to the nodes. */
+  function heldHeirOf(ending: LiveSession): LocalSession | undefined {
+    const heir = heirOf(ending);
+    return heir && (sessions.find(heir) ?? sessions.adopt(heir));
   }
 
   /** No I/O at all where the balancer sent the request to the owner. */
@@ -77,14 +89,17 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
 
   /** Work may be done where the session is not: then it stays its owner's. */
   async function findById(
-    identity: SessionIdentity,
+    start: SessionIdentity,
   ): Promise<{ live: LiveSession; keeper: Keeper } | undefined> {
-    if (dying.has(identity.id)) return undefined;
-    const local = sessions.use(identity.id);
+    if (dying.has(start.id)) return undefined;
+    const local = sessions.use(start.id);
     if (local !== undefined) return { live: local.live, keeper };
 
-    const hint = parts.ring.place(identity.digest).id;
-    const found = await load(identity, hint, parts);
+    const look = async (identity: SessionIdentity, hint: string) => ({
+      found: await load(identity, hint, parts),
+      lock: undefined,
+    });
+    const { identity, found } = await follow(start, parts.ring.place(start.digest).id, look, parts);
     if (!isFound(found)) return undefined;
     const { route } = found.record;
     if (route !== options.route && route !== "") {
@@ -123,7 +138,7 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
     });
     if (found === "absent") return held;
     if (found.kind === "ended") {
-      if (held !== undefined) held.live.destroyed = true;
+      if (held !== undefined) noteEnd(held.live, found.successor, parts);
       sessions.remove(identity.id);
       return followTo(found.successor, cookie);
     }
@@ -189,6 +204,7 @@ interface StickyParts {
   /** Ids of sessions whose tombstones are on their way: a node may still give the session, and nobody may have it. */
   readonly dying: Map<string, LiveSession>;
   readonly locks: LocalLocks;
+  readonly takeOver: (cookie: SessionCookie) => Promise<LocalSession | undefined>;
   readonly backups: Backups;
   readonly background: Background;
   readonly maintenance: Maintenance;
@@ -196,7 +212,7 @@ interface StickyParts {
 
 function stickyKeeper(
   options: ResolvedStickyOptions,
-  { sessions, dying, locks, backups, background, maintenance }: StickyParts,
+  { sessions, dying, locks, takeOver, backups, background, maintenance }: StickyParts,
   parts: Parts,
 ): Keeper {
   const { clock, events, ring } = parts;
@@ -237,13 +253,19 @@ function stickyKeeper(
       return within(options.backupTimeoutMs, backUp(local, change));
     },
 
-    async destroy(live) {
+    async find(id) {
+      const node = ring.place(identify(id).digest).id;
+      const local = sessions.use(id) ?? (await takeOver({ id, node, route: undefined, value: "" }));
+      return local?.live;
+    },
+
+    async destroy(live, successorId) {
       const { id } = live.identity;
       const local = sessions.find(live);
       sessions.remove(id);
       if (local !== undefined) backups.forget(local);
       dying.set(id, live);
-      await bury(live, parts).finally(() => dying.delete(id));
+      return bury(live, parts, successorId).finally(() => dying.delete(id));
     },
 
     async reload(live) {

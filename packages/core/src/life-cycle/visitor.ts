@@ -1,7 +1,8 @@
 import type { Parts } from "../parts.js";
-import { bury } from "./bury.js";
+import { identify } from "../session/session-id.js";
+import { bury, noteEnd } from "./bury.js";
 import type { Keeper } from "./keeper.js";
-import { isFound, load, revive } from "./load.js";
+import { findAndRevive, isFound, load, revive } from "./load.js";
 import { save } from "./save.js";
 
 /**
@@ -17,9 +18,12 @@ export function visitorKeeper(owner: string, parts: Parts): Keeper {
     lock: async () => undefined,
     async keep(live) {
       const saved = await save(live, { route: owner, recreate: false }, parts);
-      return saved.kind === "ended" ? "discarded" : "stored";
+      if (saved.kind === "stored") return "stored";
+      noteEnd(live, saved.successor, parts);
+      return "discarded";
     },
-    destroy: (live) => bury(live, parts),
+    destroy: (live, successorId) => bury(live, parts, successorId),
+    find: (id) => findAndRevive(identify(id), parts),
     async reload(live) {
       const found = await load(live.identity, live.node, parts);
       return isFound(found) ? revive(live.identity, found, parts) : undefined;

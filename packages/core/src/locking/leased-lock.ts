@@ -7,8 +7,6 @@ import type { SessionLock } from "./session-lock.js";
 export interface LeasePlace {
   /** Id of the node that has it. */
   readonly node: string;
-  /** Whether the node tells who waits that the lease was given back. */
-  readonly tellsOfRelease: boolean;
   /** @returns whether the token holds the lease, with a new time to live */
   renew(lease: Lease): Promise<boolean>;
   /** Frees the lease where the token holds it. */
@@ -23,8 +21,8 @@ export interface HandedOver {
   /** How often it was handed over, and when the first of the process got it (monotonic milliseconds). */
   readonly times?: number;
   readonly sinceMs?: number;
-  /** That it was given back so that other processes get it first: those that hear of it, or those that ask again and again. */
-  readonly givesWayTo?: "who is told" | "who asks";
+  /** That it was given back so that other processes get it first, and how long it is left to them. */
+  readonly givesWayMs?: number;
 }
 
 export interface LeasedLockParts {
@@ -37,6 +35,10 @@ export interface LeasedLockParts {
 
 /** How often a lease is handed over in one process while another one waits for it. */
 const mostHandOvers = 8;
+
+/** How long a lease is left to other processes; the longest is the longest pause of those that ask, see `Leases`. */
+const shortestGivesWayMs = 5;
+const longestGivesWayMs = 40;
 
 /**
  * A lease that a request holds. It is renewed at every third of its time to live. It ends by itself where it cannot be
@@ -52,6 +54,8 @@ export class LeasedLock implements SessionLock {
   readonly #takenMs: number;
   #confirmedMs: number;
   #isHeld = true;
+  /** A save may have given it back already: then it is no loss. */
+  #isBeingGivenBack = false;
   #releasing: Promise<void> | undefined;
   #stopTimer: () => void = () => {};
 
@@ -76,7 +80,9 @@ export class LeasedLock implements SessionLock {
   }
 
   tokenFor(node: string): string | undefined {
-    return this.#isHeld && node === this.#place.node && !this.#handsOver ? this.#lease.token : undefined;
+    if (!this.#isHeld || node !== this.#place.node || this.#handsOver) return undefined;
+    this.#isBeingGivenBack = true;
+    return this.#lease.token;
   }
 
   noteGivenBack(): void {
@@ -102,8 +108,16 @@ export class LeasedLock implements SessionLock {
   }
 
   #giveWay(): void {
-    const givesWayTo = this.#place.tellsOfRelease ? "who is told" : "who asks";
-    this.#turn.pass(this.#isWanted ? { givesWayTo } : undefined);
+    this.#turn.pass(this.#isWanted ? { givesWayMs: this.#givesWayMs } : undefined);
+  }
+
+  /**
+   * Who hears of the release is quick. Others ask after pauses as long as they have waited, up to the longest: as long as
+   * this process had the lease is long enough for most of them.
+   */
+  get #givesWayMs(): number {
+    const heldMs = this.#parts.clock.monotonicMs() - this.#sinceMs;
+    return Math.min(Math.max(heldMs, shortestGivesWayMs), longestGivesWayMs);
   }
 
   /** Whether the next request of this process gets the lease, rather than whoever asks the node first. */
@@ -140,7 +154,7 @@ export class LeasedLock implements SessionLock {
     if (!this.#isHeld) return;
     if (holds === true) this.#confirmedMs = askedMs;
     const isExpired = this.#parts.clock.monotonicMs() - this.#confirmedMs >= this.#lease.ttlMs;
-    if (holds === false || isExpired) this.#lose("gone");
+    if ((holds === false && !this.#isBeingGivenBack) || isExpired) this.#lose("gone");
     else this.#renewLater();
   }
 

@@ -47,7 +47,7 @@ export interface LeasesParts {
 }
 
 /** First and longest pause between two tries; each is twice the one before, less up to half of it at random. */
-const firstPauseMs = 10;
+const firstPauseMs = 2;
 const longestPauseMs = 40;
 
 /**
@@ -109,11 +109,9 @@ export class Leases {
     load: (lease: Lease) => Promise<LeaseAttempt<F>>,
   ): Promise<Exclude<LeaseAttempt<F>, { kind: "refused" }>> {
     const pauses = this.#pauses();
-    // The one before gave the lease back for the sake of other processes: whoever waits there tries meanwhile.
-    if (turn.inherited?.givesWayTo !== undefined) {
-      const othersAreTold = turn.inherited.givesWayTo === "who is told";
-      await this.#pause(othersAreTold ? firstPauseMs : longestPauseMs, waiting);
-    }
+    // The one before gave the lease back for the sake of other processes, which try meanwhile.
+    const { givesWayMs } = turn.inherited ?? {};
+    if (givesWayMs !== undefined) await this.#pause(givesWayMs, waiting);
     const news = new ReleaseNews();
     try {
       for (;;) {

@@ -9,7 +9,7 @@ export interface QueueLimits {
 }
 
 /** So that one session's requests can fill neither the memory nor the time of a process. */
-export const defaultQueueLimits: QueueLimits = { waitersPerSession: 32, waitersPerProcess: 1000 };
+const defaultQueueLimits: QueueLimits = { waitersPerSession: 32, waitersPerProcess: 1000 };
 
 /** Whose turn it is with a session, in this process. */
 export interface Turn<T> {

@@ -10,7 +10,7 @@ export interface ReadOnlyRoutesOptions {
 }
 
 /** A route is learned quickly, and an application that is deployed anew has forgotten it after ten minutes. */
-export const defaultReadOnlyRoutes: ReadOnlyRoutesOptions = {
+const defaultReadOnlyRoutes: ReadOnlyRoutesOptions = {
   threshold: 3,
   ttlMs: 600_000,
   mostRoutes: 1000,

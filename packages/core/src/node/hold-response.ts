@@ -1,5 +1,5 @@
 import { MsmError } from "../errors.js";
-import type { SessionExchange } from "../life-cycle/exchange.js";
+import type { CommitOptions, CommitResult, SessionExchange } from "../life-cycle/exchange.js";
 import { drainSignal } from "./drain-signal.js";
 import { type AnyServerResponse, call, type NodeResponse } from "./node-response.js";
 import { addCookie, cookiesOf, dropHead, takeHead } from "./response-head.js";
@@ -177,9 +177,7 @@ class HeldResponse {
   async #commitAndPassOn(): Promise<void> {
     do {
       const endIsCovered = this.#endIsHeld;
-      const { outcome, error } = await this.#exchange.commit({
-        keepLease: !endIsCovered && !this.#isEventStream,
-      });
+      const { outcome, error } = await this.#commit({ keepLease: !endIsCovered && !this.#isEventStream });
       if (outcome === "failed") return this.#fail(MsmError.from(error, "MSM_ERR_STORAGE_UNAVAILABLE"));
       try {
         this.#passOn(endIsCovered);
@@ -190,9 +188,17 @@ class HeldResponse {
     } while (this.#endIsHeld && this.#state === "holding");
   }
 
+  /** An exchange promises not to reject; one that does all the same must not leave its client without an answer. */
+  #commit(options: CommitOptions): Promise<CommitResult> {
+    return this.#exchange.commit(options).catch((thrown: unknown) => ({
+      outcome: "failed",
+      error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE"),
+    }));
+  }
+
   /** Such a stream lasts as long as its client stays: other requests of the session cannot wait for that. */
   get #isEventStream(): boolean {
-    return String(this.#res.getHeader("content-type") ?? "").startsWith("text/event-stream");
+    return /^text\/event-stream/i.test(String(this.#res.getHeader("content-type") ?? ""));
   }
 
   /** Hands to Node what waited; the end only where everything before it is committed. */
@@ -271,7 +277,7 @@ class HeldResponse {
   async #letGoOfAborted(): Promise<void> {
     // A client that leaves a stream is the usual end of it, and its handler often never calls end(). A handler that
     // has answered nothing yet may be half way through: what it does is committed when it ends.
-    if (this.#headIsOut && !this.#endIsHeld) await this.#exchange.commit();
+    if (this.#headIsOut && !this.#endIsHeld) await this.#commit({});
     this.#letGo();
   }
 

@@ -34,6 +34,7 @@ export function sessionRequestOf(
 /** The request's own `close` says that it was read to its end; the connection's, that nobody waits for an answer. */
 function onClientGone(req: IncomingMessage | Http2ServerRequest, listener: () => void): () => void {
   const connection = "stream" in req ? req.stream : req.socket;
+  if (connection.destroyed) listener();
   connection.once("close", listener);
   return () => void connection.removeListener("close", listener);
 }

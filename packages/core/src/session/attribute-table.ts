@@ -32,6 +32,10 @@ export function sameBytes(one: Uint8Array | undefined, other: Uint8Array | undef
   return Buffer.compare(one, other) === 0;
 }
 
+/** True where both have the same attributes with the same bytes. */
+export const isSameTable = (one: AttributeTable, other: AttributeTable): boolean =>
+  one.size === other.size && [...one].every(([name, bytes]) => sameBytes(bytes, other.get(name)));
+
 const countBytes = 4;
 const nameLengthBytes = 2;
 const valueLengthBytes = 4;

@@ -24,6 +24,19 @@ export interface StoredState {
 /** Writes of unknown outcome that are remembered; older ones have long been overtaken. */
 const mostUncertain = 16;
 
+/** Where a session goes on that got a new id, see `RegenerateOptions.grace`. */
+export interface Succession {
+  /** The session id. */
+  readonly id: string;
+  /** The session, where this process has it. */
+  readonly live?: LiveSession;
+  /** The table that both have in common. */
+  readonly base: AttributeTable;
+}
+
+/** Saved versions that a session is known to contain; older ones have long been replaced everywhere. */
+const mostContained = 32;
+
 /** Unsaved changes that are told apart; what came before them is one. */
 const mostUnsavedChanges = 64;
 
@@ -61,19 +74,24 @@ export class LiveSession {
   node: string;
   /** Id of the node that the client's cookie names, as far as this process knows. */
   announcedNode: string | undefined;
-  /** Undefined until the session is stored for the first time. */
-  stored: StoredState | undefined;
   /** True from the call of `destroy()`; nothing is saved any more. */
   destroyed = false;
   /** Requests that hold the session now. */
   holders = 0;
   /** How often another's version was taken in. */
   merges = 0;
+  /** As `resolve`, while no request has the session to itself. */
+  readonly defaultResolve: ResolveEncoded;
   /** Decides what stands where this process and another changed the same attribute. */
   resolve: ResolveEncoded;
-  /** Where the session goes on that got a new id, see `RegenerateOptions.grace`, and the table that both have in common. */
-  successor: { readonly live: LiveSession; readonly base: AttributeTable } | undefined;
+  /** Of a session that is destroyed: where it goes on under a new id. */
+  successor: Succession | undefined;
 
+  #stored: StoredState | undefined;
+  /** What was stored before that, by this process. */
+  #previous: StoredState | undefined;
+  /** Write ids of the versions that this session contains. */
+  readonly #contained = new Set<string>();
   readonly #codec: Codec;
   readonly #maxTableBytes: number;
   #idleTimeoutMs: number;
@@ -85,6 +103,8 @@ export class LiveSession {
   readonly #unsavedNames = new Map<number, readonly string[]>();
   /** Changes that gave way to another process', and why. */
   readonly #refused = new Map<number, MsmError>();
+  /** The last refusal that touched an attribute, and the newest change at that time. */
+  readonly #refusals = new Map<string, { readonly atChange: number; readonly error: MsmError }>();
   /** Decoded or assigned values; an entry of undefined is a deletion that is not folded yet. */
   readonly #values = new Map<string, unknown>();
   /** Tables that may be on a node under their writeId, as nobody knows what became of the write. */
@@ -103,8 +123,9 @@ export class LiveSession {
     this.createdAtMs = start.createdAtMs;
     this.expiresAtMs = start.expiresAtMs;
     this.node = start.node;
-    this.stored = start.stored;
+    this.#goOnFrom(start.stored);
     this.#codec = start.codec;
+    this.defaultResolve = start.resolve;
     this.resolve = start.resolve;
     this.#maxTableBytes = start.maxTableBytes;
     this.#idleTimeoutMs = start.idleTimeoutMs;
@@ -112,6 +133,16 @@ export class LiveSession {
     if (start.stored === undefined && this.#table.size > 0) this.#changes = 1;
     if (start.isToBeRewritten === true) this.#changes = 1;
     this.#rewrite = this.#changes;
+  }
+
+  /** What is known to be on a node; undefined until the session is stored for the first time. */
+  get stored(): StoredState | undefined {
+    return this.#stored;
+  }
+
+  /** True where the version of that write is one that this session comes of. */
+  contains(writeId: string): boolean {
+    return this.#contained.has(writeId);
   }
 
   /** The attributes' bytes, as of the last fold. */
@@ -156,8 +187,8 @@ export class LiveSession {
 
   /** Notes that `state`, with all changes up to `change`, is on a node. */
   markSaved(state: StoredState, change: number): void {
-    this.stored = state;
-    this.node = state.node;
+    this.#previous = this.#stored;
+    this.#goOnFrom(state);
     this.#savedChanges = Math.max(this.#savedChanges, change);
     for (const unsaved of this.#unsavedNames.keys())
       if (unsaved <= change) this.#unsavedNames.delete(unsaved);
@@ -166,9 +197,15 @@ export class LiveSession {
 
   /** Notes that another node has what was stored. */
   moved(node: string, revision: Revision): void {
-    if (this.stored === undefined) return;
-    this.stored = { ...this.stored, node, revision };
+    if (this.#stored === undefined) return;
+    this.#stored = { ...this.#stored, node, revision };
     this.node = node;
+  }
+
+  /** Goes on from another's version, which is about to be merged with. */
+  takeIn(theirs: StoredState): void {
+    this.#previous = undefined;
+    this.#goOnFrom(theirs);
   }
 
   /** Notes a write whose outcome is unknown: a node may have this state, or get it yet. */
@@ -178,9 +215,18 @@ export class LiveSession {
     if (this.#uncertain.size > mostUncertain && oldest !== undefined) this.#uncertain.delete(oldest);
   }
 
-  /** The last state that this session and the version written as `writeId` have in common. */
-  commonWith(writeId: string): AttributeTable {
-    return this.#uncertain.get(writeId) ?? this.stored?.table ?? emptyTable;
+  /**
+   * The last state that this session and another version have in common. Of two that were made of the same one, in
+   * different places, it is what came before, if this process knows it; else what both agree in.
+   */
+  commonWith(theirs: StoredState): AttributeTable {
+    const mine = this.#stored;
+    const uncertain = this.#uncertain.get(theirs.writeId);
+    if (uncertain !== undefined || mine === undefined) return uncertain ?? emptyTable;
+    if (theirs.revision.version > mine.revision.version) return mine.table;
+    const isSibling = theirs.revision.version === mine.revision.version;
+    if (isSibling && this.#previous !== undefined) return this.#previous.table;
+    return new Map([...mine.table].filter(([name, bytes]) => sameBytes(bytes, theirs.table.get(name))));
   }
 
   /** Decodes on first use. @returns undefined where there is no such attribute */
@@ -218,8 +264,14 @@ export class LiveSession {
   /** @throws MsmError MSM_ERR_ATTRIBUTE_NAME */
   assign(name: string, value: unknown): void {
     checkAttributeName(name);
+    if (this.holders > 1) this.#rememberReplaced(name, value);
     this.#values.set(name, value);
     this.#clean.delete(name);
+  }
+
+  /** True where the attribute was read or assigned, and not taken back since. */
+  holdsValue(name: string): boolean {
+    return this.#values.has(name);
   }
 
   /** Takes back what an attribute was assigned, or how its value was changed, since the last fold. */
@@ -277,7 +329,18 @@ export class LiveSession {
         for (const name of touched) given.add(name);
       }
     }
+    // Who reads such an attribute from now on reads what stands.
+    for (const name of given) {
+      this.#changedBy.delete(name);
+      this.#refusals.set(name, { atChange: this.#changes, error });
+    }
     return given;
+  }
+
+  /** Why what was done to an attribute when `change` was the newest change was given up; undefined where it was not. */
+  refusalSince(name: string, change: number): MsmError | undefined {
+    const refusal = this.#refusals.get(name);
+    return refusal !== undefined && refusal.atChange >= change ? refusal.error : undefined;
   }
 
   /** Why the change of that number was given up; undefined where it was not. */
@@ -301,14 +364,21 @@ export class LiveSession {
     this.merges++;
   }
 
-  /** Where this object was taken from its handler, and the handler changed it since, its attribute is contested. */
-  bringBack(name: string, object: object): void {
+  /**
+   * Where another value took the place of this object, and its handler changed it since, both changed the attribute.
+   * @param resolve decides what stands; what it throws leaves the other value there
+   */
+  bringBack(name: string, object: object, resolve: ResolveEncoded): void {
     if (!this.#detached.has(object)) return;
     const base = this.#detached.get(object);
-    if (sameBytes(base, this.#codec.encode(object))) return;
-    this.#detached.delete(object);
-    this.#contested.set(name, base);
-    this.#values.set(name, object);
+    const mine = this.#codec.encode(object);
+    if (sameBytes(base, mine)) return;
+    const theirs = this.encoded(name);
+    const kept = sameBytes(base, theirs) ? mine : resolve({ name, base, mine, theirs });
+    // Others may hold the object as well: what they did to it until now is in it, and counts no second time.
+    if (kept === mine) this.#detached.delete(object);
+    else this.#detached.set(object, mine);
+    this.#values.set(name, kept === mine ? object : this.decode(kept));
     this.#clean.delete(name);
   }
 
@@ -326,11 +396,6 @@ export class LiveSession {
     return bytes === undefined ? undefined : this.#codec.decode(bytes);
   }
 
-  /** Number of the folded change that last touched the attribute; 0 where none did. */
-  changeOf(name: string): number {
-    return this.#changedBy.get(name) ?? 0;
-  }
-
   /**
    * Forgets values that are not what the table's bytes decode to. For when no request holds them: what was assigned
    * becomes what another process would read (a Date, under JSON, becomes text), and what was never committed is gone.
@@ -339,6 +404,8 @@ export class LiveSession {
     for (const name of this.#values.keys()) if (!this.#clean.has(name)) this.#values.delete(name);
     this.#contested.clear();
     this.#refused.clear();
+    this.#refusals.clear();
+    this.resolve = this.defaultResolve;
   }
 
   /** An object that was the same at the last look may have been changed since by whoever holds it. */
@@ -355,12 +422,32 @@ export class LiveSession {
     }
   }
 
+  #goOnFrom(state: StoredState | undefined): void {
+    this.#stored = state;
+    if (state === undefined) return;
+    this.node = state.node;
+    this.#contained.add(state.writeId);
+    const [oldest] = this.#contained;
+    if (this.#contained.size > mostContained && oldest !== undefined) this.#contained.delete(oldest);
+  }
+
   #noteUnsaved(names: readonly string[]): void {
     this.#unsavedNames.set(this.#changes, names);
     if (this.#unsavedNames.size <= mostUnsavedChanges) return;
     const [oldest, next] = this.#unsavedNames;
     this.#unsavedNames.set(next![0], [...new Set([...oldest![1], ...next![1]])]);
     this.#unsavedNames.delete(oldest![0]);
+  }
+
+  /** Another request may hold the object whose place a value takes, and change it yet. */
+  #rememberReplaced(name: string, value: unknown): void {
+    const replaced = this.#values.get(name);
+    if (replaced === value || typeof replaced !== "object" || replaced === null) return;
+    try {
+      this.#detached.set(replaced, this.#codec.encode(replaced));
+    } catch {
+      // What cannot be encoded cannot be saved either: the fold of whoever changed it says so.
+    }
   }
 
   /** Takes a value out of the session; `bringBack` knows objects again. */

@@ -10,8 +10,8 @@ interface Sight {
   readonly value: unknown;
   /** Its bytes in the table at that time. */
   readonly bytes: Uint8Array | undefined;
-  /** The folded change that had last touched it. */
-  readonly change: number;
+  /** Whether this request itself assigned it. */
+  readonly isMine: boolean;
 }
 
 /**
@@ -28,6 +28,8 @@ export class SessionView {
   readonly #seen = new Map<string, Sight>();
   /** What this request assigned since the last fold; undefined for a deletion. */
   readonly #assigned = new Map<string, unknown>();
+  /** The session's newest change when a name was marked, or folded last. */
+  readonly #markedAt = new Map<string, number>();
   /** Numbers of the changes that this request folded. */
   readonly #changes: number[] = [];
   /** Marked names, each with the object that was handed out or assigned; undefined where it was none. */
@@ -37,36 +39,35 @@ export class SessionView {
 
   constructor(live: LiveSession) {
     this.live = live;
-    this.resolve = live.resolve;
+    this.resolve = live.defaultResolve;
   }
 
   read(name: string): unknown {
-    const held = this.#marked.get(name);
-    // It was taken out of the session, and what was done to it since is not to be lost for another object.
-    if (held !== undefined && held !== this.live.read(name)) this.live.bringBack(name, held);
+    this.#bringBack(name, this.#marked.get(name));
     const value = this.live.handOut(name);
-    this.#see(name, value);
-    if (isObject(value) && !this.#marked.has(name)) this.#marked.set(name, value);
+    this.#see(name, value, this.#seen.get(name)?.isMine === true && this.#seen.get(name)?.value === value);
+    if (isObject(value) && !this.#marked.has(name)) this.#mark(name, value);
     return value;
   }
 
   assign(name: string, value: unknown): void {
     const seen = this.#seen.get(name);
-    if (seen !== undefined && this.#hasChangedSince(name, seen)) this.#assignInConflict(name, seen, value);
+    if (seen !== undefined && this.#mayHaveChangedSince(name, seen, value))
+      this.#assignInConflict(name, seen, value);
     else this.#assign(name, value);
   }
 
   remove(name: string): void {
     if (this.live.has(name)) this.assign(name, undefined);
-    else this.#lost.delete(name);
+    else this.#forgive(name);
   }
 
   /** Takes back what this request assigned or changed and did not commit. */
   revert(): void {
-    for (const name of this.#marked.keys()) {
-      // Another request may have assigned it since, or may share the object.
-      const isMine = !this.#assigned.has(name) || Object.is(this.#assigned.get(name), this.live.read(name));
-      if (isMine) this.live.revert(name);
+    for (const [name, object] of this.#marked) {
+      const mine = this.#assigned.has(name) ? this.#assigned.get(name) : object;
+      // Another request may have put another value in its place.
+      if (Object.is(mine, this.live.read(name))) this.live.revert(name);
     }
     this.#marked.clear();
     this.#assigned.clear();
@@ -92,7 +93,7 @@ export class SessionView {
    * Folds what this request changed into the live session.
    * @returns number of the change that must be saved before the request may be answered; 0 where it changed nothing
    * @throws MsmError MSM_ERR_CODEC, MSM_ERR_RECORD_TOO_LARGE, MSM_ERR_CONFLICT; again at each later call, until the
-   *   handler has set the attributes anew, deleted them, or taken back what it did
+   *   handler has set the attributes anew or deleted them; after a conflict, until it has taken back all that it did
    */
   fold(): number {
     const before = this.live.changes;
@@ -103,9 +104,9 @@ export class SessionView {
     }
   }
 
-  /** Why something that this request folded was given up, up to a change that it waits for; undefined where nothing was. */
-  refusal(owed: number): MsmError | undefined {
-    for (const change of [owed, ...this.#changes]) {
+  /** Why something that this request folded was given up; undefined where nothing was. */
+  get refusal(): MsmError | undefined {
+    for (const change of this.#changes) {
       const error = this.live.refusal(change);
       if (error !== undefined) return error;
     }
@@ -115,50 +116,90 @@ export class SessionView {
   #foldAll(): number {
     for (const error of this.#lost.values()) throw error;
     if (this.#marked.size === 0) return 0;
-    for (const [name, object] of this.#marked) if (object !== undefined) this.live.bringBack(name, object);
+    for (const name of this.#marked.keys()) this.#noteRefusal(name);
+    for (const [name, object] of this.#marked) this.#bringBack(name, object);
+    for (const [name, value] of this.#assigned) {
+      // Another request that had assigned the same has taken it back.
+      if (!this.live.holdsValue(name)) this.live.assign(name, value);
+    }
+    for (const error of this.#lost.values()) throw error;
     const change = this.#foldMarked();
     this.#assigned.clear();
-    for (const name of this.#marked.keys()) if (this.#seen.has(name)) this.#see(name, this.live.read(name));
+    for (const name of this.#marked.keys()) {
+      const seen = this.#seen.get(name);
+      if (seen !== undefined) this.#see(name, this.live.read(name), seen.isMine);
+    }
     // An object that was handed out may still be changed after this commit; a primitive value can not.
-    for (const [name, object] of this.#marked) if (object === undefined) this.#marked.delete(name);
+    for (const [name, object] of this.#marked) {
+      if (object === undefined) this.#marked.delete(name);
+      else this.#markedAt.set(name, this.live.changes);
+    }
     return change;
   }
 
-  #see(name: string, value: unknown): void {
-    const { live } = this;
-    this.#seen.set(name, { value, bytes: live.table.get(name), change: live.changeOf(name) });
+  #see(name: string, value: unknown, isMine: boolean): void {
+    this.#seen.set(name, { value, bytes: this.live.table.get(name), isMine });
+  }
+
+  /** Another request's commit may have taken along what this one did, and been refused. */
+  #noteRefusal(name: string): void {
+    const error = this.live.refusalSince(name, this.#markedAt.get(name) ?? 0);
+    const isStill = this.#marked.get(name) !== undefined && this.#marked.get(name) === this.live.read(name);
+    if (error !== undefined && !isStill) this.#lose(name, error);
+  }
+
+  /** An object that was taken out of the session counts still, for what its handler did to it. */
+  #bringBack(name: string, object: object | undefined): void {
+    if (object === undefined || object === this.live.read(name)) return;
+    try {
+      this.live.bringBack(name, object, this.resolve);
+    } catch (thrown) {
+      this.#lose(name, thrown);
+    }
+  }
+
+  /** A value that could not be kept is made good by another one. What gave way in a conflict was based on what is no more. */
+  #forgive(name: string): void {
+    if (this.#lost.get(name)?.code !== "MSM_ERR_CONFLICT") this.#lost.delete(name);
+  }
+
+  #lose(name: string, thrown: unknown): void {
+    this.#marked.delete(name);
+    this.#lost.set(name, MsmError.from(thrown, "MSM_ERR_CODEC"));
+  }
+
+  #mark(name: string, object: object | undefined): void {
+    if (!this.#marked.has(name)) this.#markedAt.set(name, this.live.changes);
+    this.#marked.set(name, object);
   }
 
   #assign(name: string, value: unknown): void {
-    this.#lost.delete(name);
+    this.#forgive(name);
     this.live.assign(name, value);
     this.#assigned.set(name, value);
-    this.#marked.set(name, isObject(value) ? value : undefined);
-    if (this.#seen.has(name)) this.#see(name, value);
+    this.#mark(name, isObject(value) ? value : undefined);
+    if (this.#seen.has(name)) this.#see(name, value, true);
   }
 
-  /** Quick to say no: it is asked at each assignment. An object that both hold is compared by who folded it last. */
-  #hasChangedSince(name: string, { value, change }: Sight): boolean {
+  /** Quick to say no: it is asked at each assignment. An object that is still there may have been changed in place. */
+  #mayHaveChangedSince(name: string, { value, isMine }: Sight, assigned: unknown): boolean {
     const current = this.live.read(name);
-    if (!Object.is(current, value)) return true;
-    return isObject(value) && this.live.changeOf(name) !== change;
+    if (Object.is(current, assigned)) return !Object.is(current, value) && !isObject(assigned);
+    return !Object.is(current, value) || (isObject(value) && !isMine && this.live.holders > 1);
   }
 
   #assignInConflict(name: string, { value: seen, bytes }: Sight, value: unknown): void {
     const { live } = this;
-    let kept = value;
     try {
       const base = isObject(seen) ? bytes : live.encode(seen);
       const [mine, theirs] = [live.encode(value), live.encoded(name)];
+      const isSame = isObject(seen) && live.read(name) === seen && sameBytes(mine, theirs);
       const hasChanged = !sameBytes(base, theirs) && !(mine === undefined && theirs === undefined);
-      const resolved = hasChanged ? this.resolve({ name, base, mine, theirs }) : mine;
-      if (resolved !== mine) kept = live.decode(resolved);
+      const resolved = hasChanged && !isSame ? this.resolve({ name, base, mine, theirs }) : mine;
+      this.#assign(name, resolved === mine ? value : live.decode(resolved));
     } catch (thrown) {
-      this.#marked.delete(name);
-      this.#lost.set(name, MsmError.from(thrown, "MSM_ERR_CODEC"));
-      return;
+      this.#lose(name, thrown);
     }
-    this.#assign(name, kept);
   }
 
   #foldMarked(): number {
@@ -178,36 +219,49 @@ export class SessionView {
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
+const none: ReadonlySet<string> = new Set();
+
 /**
  * The view as an object: names that `members` has are its own, all others are attributes. Enumerating gives the
  * members' own enumerable names, then the attributes.
+ * @param yielding names of members that give way to an attribute of their name, as soon as there is one
  */
-export function viewAsObject<T extends object>(view: () => SessionView, members: T): T & Attributes {
+export function viewAsObject<T extends object>(
+  view: () => SessionView,
+  members: T,
+  yielding = none,
+): T & Attributes {
   if (!(inspect.custom in members)) {
     // console.log() looks behind a Proxy, and would show the members only.
     Object.defineProperty(members, inspect.custom, { value: () => ({ ...object }), configurable: true });
   }
-  const object: T & Attributes = new Proxy(members, new AttributeTraps(view)) as T & Attributes;
+  const object: T & Attributes = new Proxy(members, new AttributeTraps(view, yielding)) as T & Attributes;
   return object;
 }
 
 class AttributeTraps implements ProxyHandler<object> {
   // A function, because regenerate() and reload() put another view in its place.
   readonly #view: () => SessionView;
+  readonly #yielding: ReadonlySet<string>;
 
-  constructor(view: () => SessionView) {
+  constructor(view: () => SessionView, yielding: ReadonlySet<string>) {
     this.#view = view;
+    this.#yielding = yielding;
+  }
+
+  #isMember(members: object, key: string): boolean {
+    return key in members && !(this.#yielding.has(key) && this.#view().live.has(key));
   }
 
   get(members: object, key: string | symbol, receiver: unknown): unknown {
-    if (typeof key === "symbol" || key in members) return Reflect.get(members, key, receiver);
+    if (typeof key === "symbol" || this.#isMember(members, key)) return Reflect.get(members, key, receiver);
     return this.#view().read(key);
   }
 
   set(members: object, key: string | symbol, value: unknown): boolean {
     if (typeof key === "string") {
       checkAttributeName(key);
-      if (!(key in members)) {
+      if (!(key in members) || this.#yielding.has(key)) {
         this.#view().assign(key, value);
         return true;
       }
@@ -220,7 +274,7 @@ class AttributeTraps implements ProxyHandler<object> {
   }
 
   deleteProperty(members: object, key: string | symbol): boolean {
-    if (typeof key === "symbol" || key in members) return Reflect.deleteProperty(members, key);
+    if (typeof key === "symbol" || this.#isMember(members, key)) return Reflect.deleteProperty(members, key);
     this.#view().remove(key);
     return true;
   }
@@ -231,18 +285,20 @@ class AttributeTraps implements ProxyHandler<object> {
       ...own,
       ...this.#view()
         .live.names()
-        .filter((name) => !(name in members)),
+        .filter((name) => !this.#isMember(members, name)),
     ];
   }
 
   getOwnPropertyDescriptor(members: object, key: string | symbol): PropertyDescriptor | undefined {
-    if (typeof key === "symbol" || key in members) return Reflect.getOwnPropertyDescriptor(members, key);
+    if (typeof key === "symbol" || this.#isMember(members, key))
+      return Reflect.getOwnPropertyDescriptor(members, key);
     if (!this.#view().live.has(key)) return undefined;
     return { value: this.#view().read(key), writable: true, enumerable: true, configurable: true };
   }
 
   defineProperty(members: object, key: string | symbol, descriptor: PropertyDescriptor): boolean {
-    if (typeof key === "symbol" || key in members) return Reflect.defineProperty(members, key, descriptor);
+    const isOwn = typeof key === "symbol" || (key in members && !this.#yielding.has(key));
+    if (isOwn) return Reflect.defineProperty(members, key, descriptor);
     if (!("value" in descriptor)) {
       throw new MsmError(
         "MSM_ERR_ATTRIBUTE_NAME",

@@ -45,8 +45,10 @@ export interface Session {
    * The same attributes as an object with members of the adapter's own (`save`, `destroy`, `cookie` …): names that
    * `members` has, itself or inherited, are `members`'; all others are attributes. Enumerable own names of `members` are listed
    * before the attributes. Made once per request.
+   * @param yielding names of members that give way to an attribute of their name, as soon as there is one: for members
+   *   that the library in whose place the adapter stands does not have
    */
-  attributesWith<T extends object>(members: T): T & Attributes;
+  attributesWith<T extends object>(members: T, yielding?: ReadonlySet<string>): T & Attributes;
 
   /** Whether this request has the session to itself now. */
   readonly isLocked: boolean;

@@ -1,0 +1,116 @@
+import { MsmError } from "../errors.js";
+import type { Parts } from "../parts.js";
+import type { AttributeTable } from "../session/attribute-table.js";
+import type { LiveSession } from "../session/live-session.js";
+import type { KeptAttributes } from "../session/session.js";
+import { endUnlessNewer } from "./bury.js";
+import type { Keeper } from "./keeper.js";
+
+/** A session that gets a new id, and is to end under its former one once the new one is stored. */
+export interface Renewal {
+  readonly former: LiveSession;
+  readonly next: LiveSession;
+  readonly keep: KeptAttributes;
+  /** Whether the former id leads to the new one for a while. */
+  readonly grace: boolean;
+  /** The former's table when it was given up. */
+  readonly base: AttributeTable;
+  /** The table that the new one began with. */
+  readonly heritage: AttributeTable;
+}
+
+/**
+ * What became of a session under its former id:
+ * - `ended`: by this renewal
+ * - `destroyed`: by another request, before this renewal was done
+ * - `renewed`: by another request before; the session goes on as `by`
+ */
+export type Ending =
+  | { readonly kind: "ended" }
+  | { readonly kind: "destroyed" }
+  | { readonly kind: "renewed"; readonly by: LiveSession };
+
+/** Who changes a session faster than it can be handed on changes it after its end. */
+const mostHandOns = 16;
+
+/**
+ * Ends a session under its former id, unless another request did. What others saved there since it was given up goes
+ * along where all of it was to. Nodes that do not take its end get it when they do.
+ * @throws MsmError MSM_ERR_CONFLICT
+ */
+export async function endFormer(renewal: Renewal, keeper: Keeper, parts: Parts): Promise<Ending> {
+  const { former, keep, grace } = renewal;
+  // A log-in owes nothing to what was there before, and takes nothing of it.
+  const other = keep === "none" ? undefined : await endUnlessEnded(renewal, keeper, parts);
+  if (other !== undefined && (grace || other.kind === "destroyed")) return other;
+  const successorId = grace ? renewal.next.identity.id : undefined;
+  await destroyWithHeirs(former, keeper, successorId).catch(unlessOutage);
+  return { kind: "ended" };
+}
+
+/**
+ * Ends a session; and where it had got a new id from another request, the session under that one as well.
+ * @param successorId where its id is to lead for a while
+ */
+export async function destroyWithHeirs(
+  live: LiveSession,
+  keeper: Keeper,
+  successorId?: string,
+): Promise<void> {
+  let heir = live.destroyed ? live.successor?.live : undefined;
+  let heirId = await keeper.destroy(live, successorId);
+  while (heir !== undefined || (heirId !== undefined && heirId !== successorId)) {
+    const ending: LiveSession | undefined = heir ?? (await keeper.find(heirId!));
+    if (ending === undefined) return;
+    heir = ending.destroyed ? ending.successor?.live : undefined;
+    heirId = await keeper.destroy(ending);
+  }
+}
+
+/** The session itself, or the one that goes on in its place in this process; undefined where none does. */
+export function heirOf(live: LiveSession): LiveSession | undefined {
+  let heir: LiveSession | undefined = live;
+  while (heir?.destroyed === true) heir = heir.successor?.live;
+  return heir;
+}
+
+/** @returns how another request ended the session; undefined where none did */
+async function endUnlessEnded(
+  { former, next, keep, grace, base }: Renewal,
+  keeper: Keeper,
+  parts: Parts,
+): Promise<Ending | undefined> {
+  let handedOn = base;
+  for (let tries = 0; tries < mostHandOns; tries++) {
+    if (former.destroyed) return endingOf(former, keeper);
+    if (keep === "all" && former.table !== handedOn) {
+      // This request saves later than they did.
+      next.rebase(parts.merge(handedOn, next.table, former.table, next.resolve));
+      handedOn = former.table;
+      await keeper.keep(next, next.changes, undefined);
+    }
+    const successorId = grace ? next.identity.id : undefined;
+    const isEnded = await endUnlessNewer(former, successorId, parts).catch(trueUnlessOutage);
+    if (!isEnded) continue;
+    if (grace) former.successor = { id: next.identity.id, live: next, base: handedOn };
+    return undefined;
+  }
+  return undefined;
+}
+
+async function endingOf({ successor }: LiveSession, keeper: Keeper): Promise<Ending> {
+  const found = successor && (successor.live ?? (await keeper.find(successor.id)));
+  const by = found && heirOf(found);
+  return by === undefined ? { kind: "destroyed" } : { kind: "renewed", by };
+}
+
+/** What no node takes now is kept for all of them. @throws what is no outage */
+function unlessOutage(error: unknown): undefined {
+  const isOutage = error instanceof MsmError && error.code.startsWith("MSM_ERR_STORAGE_");
+  if (!isOutage) throw error;
+}
+
+function trueUnlessOutage(error: unknown): true {
+  unlessOutage(error);
+  return true;
+}
