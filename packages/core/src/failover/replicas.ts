@@ -18,6 +18,8 @@ export interface FoundRecord {
   readonly record: SessionRecord;
   /** Whether another process waits for the lease that it was read under. */
   readonly isWanted?: boolean;
+  /** Ids of the nodes that have a record of the session, where more than one was asked. */
+  readonly alsoOn?: readonly string[];
 }
 
 /** A session's newest record, or why there is none. */
@@ -570,11 +572,12 @@ export class Replicas {
 
     const settled = home === newest.node || !behind.includes(home) || taken[0] === true ? home : newest.node;
     if (answered.length === this.#parts.ring.nodes.length) settled.confirm(this.#key(identity));
-    if (settled === newest.node) return newest;
+    const alsoOn = answers.flatMap((answer) => (answer.kind === "found" ? [answer.node.id] : []));
+    if (settled === newest.node) return { ...newest, alsoOn };
     const own = answers.find((answer) => answer.node === settled);
     const revision =
       own?.kind === "found" && taken.length === 0 ? own.revision : { version: newest.record.version };
-    return { ...newest, node: settled, revision };
+    return { ...newest, node: settled, revision, alsoOn };
   }
 
   #isBehind(node: RingNode, newest: FoundRecord, answers: readonly Answer[]): boolean {

@@ -1,6 +1,6 @@
 import type { Parts } from "../parts.js";
 import type { LiveSession } from "../session/live-session.js";
-import type { Successor } from "../session/record.js";
+import type { Successor, SuccessorPlace } from "../session/record.js";
 import { mergeWith, replacedBy } from "./save.js";
 
 /** How long an id that was given up leads to the session under its new id. */
@@ -8,22 +8,22 @@ const graceMs = 10_000;
 
 /**
  * Ends a session: nothing of it is saved from now on, and every node that answers gets its tombstone.
- * @param successorId where the session goes on under a new id, to which the old one leads for a while
- * @returns the id of the session that goes on in its place, where another request had ended it so
+ * @param successor where the session goes on under a new id, to which the old one leads for a while
+ * @returns where the session goes on because another request had ended it so
  * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where no node took it
  */
 export async function bury(
   live: LiveSession,
   parts: Parts,
-  successorId?: string,
-): Promise<string | undefined> {
+  successor?: SuccessorPlace,
+): Promise<SuccessorPlace | undefined> {
   const wasAnnounced = live.announced;
   live.destroyed = true;
   const before = wasAnnounced
-    ? await parts.replicas.bury(live.identity, successorTo(successorId, parts))
+    ? await parts.replicas.bury(live.identity, successorTo(successor, parts))
     : undefined;
   parts.events.emit("destroyed", { session: live.identity.name });
-  return before?.successor?.id;
+  return before?.successor;
 }
 
 /**
@@ -34,7 +34,7 @@ export async function bury(
  */
 export async function endUnlessNewer(
   live: LiveSession,
-  successorId: string | undefined,
+  successor: SuccessorPlace | undefined,
   parts: Parts,
 ): Promise<boolean> {
   const { identity, stored } = live;
@@ -42,7 +42,7 @@ export async function endUnlessNewer(
   const ttlMs = parts.ring.longestRecordLifeMs;
   const result = await parts.replicas.write({
     identity,
-    bytes: parts.sealer.tombstone(identity, ttlMs, successorTo(successorId, parts)),
+    bytes: parts.sealer.tombstone(identity, ttlMs, successorTo(successor, parts)),
     ttlMs,
     node: live.node,
     replaces: replacedBy(live),
@@ -58,9 +58,10 @@ export function noteEnd(live: LiveSession, successor: Successor | undefined, { c
   live.destroyed = true;
   const leads = successor !== undefined && clock.now() < successor.untilMs;
   if (leads && live.stored !== undefined && live.successor === undefined) {
-    live.successor = { id: successor.id, base: live.stored.table };
+    const { id, node } = successor;
+    live.successor = { id, node, base: live.stored.table };
   }
 }
 
-const successorTo = (id: string | undefined, { clock }: Parts): Successor | undefined =>
-  id === undefined ? undefined : { id, untilMs: clock.now() + graceMs };
+const successorTo = (place: SuccessorPlace | undefined, { clock }: Parts): Successor | undefined =>
+  place && { id: place.id, node: place.node, untilMs: clock.now() + graceMs };

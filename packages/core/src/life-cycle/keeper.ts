@@ -1,6 +1,7 @@
 import type { SessionLock } from "../locking/session-lock.js";
 import type { Waiting } from "../locking/waiting.js";
 import type { LiveSession } from "../session/live-session.js";
+import type { SuccessorPlace } from "../session/record.js";
 import type { CommitResult } from "./exchange.js";
 
 /** What a mode does for the sessions of one exchange. Chosen once, at start-up: sticky or non-sticky. */
@@ -24,13 +25,13 @@ export interface Keeper {
   keep(live: LiveSession, change: number, lock: SessionLock | undefined): Promise<CommitResult["outcome"]>;
   /**
    * Ends a session on all nodes and in this process.
-   * @param successorId where the session goes on under a new id, to which the old one leads for a while
-   * @returns the id under which it goes on because another request had given it a new one
+   * @param successor where the session goes on under a new id, to which the old one leads for a while
+   * @returns where it goes on because another request had given it a new one
    * @throws MsmError where no node took the end
    */
-  destroy(live: LiveSession, successorId?: string): Promise<string | undefined>;
-  /** Finds the session of an id to which another one led; undefined where there is none. @throws MsmError */
-  find(id: string): Promise<LiveSession | undefined>;
+  destroy(live: LiveSession, successor?: SuccessorPlace): Promise<SuccessorPlace | undefined>;
+  /** Finds the session to which another one's former id led; undefined where there is none. @throws MsmError */
+  find(place: SuccessorPlace): Promise<LiveSession | undefined>;
   /** The session as it is now; undefined where there is none any more. @throws MsmError where that cannot be known */
   reload(live: LiveSession): Promise<LiveSession | undefined>;
   /** The request is done with a session that it entered. */

@@ -92,18 +92,22 @@ export async function follow(
     const next = found !== "absent" && found.kind === "ended" ? found.successor : undefined;
     if (next === undefined || parts.clock.now() >= next.untilMs) break;
     const identity = identify(next.id);
-    search = { identity, ...(await look(identity, parts.ring.place(identity.digest).id)) };
+    search = { identity, ...(await look(identity, next.node)) };
   }
   return search;
 }
 
 /** Loads the session of an id that is no cookie's, or its successor, as a session of its own. */
-export async function findAndRevive(start: SessionIdentity, parts: Parts): Promise<LiveSession | undefined> {
+export async function findAndRevive(
+  start: SessionIdentity,
+  startHint: string,
+  parts: Parts,
+): Promise<LiveSession | undefined> {
   const look = async (identity: SessionIdentity, hint: string) => ({
     found: await load(identity, hint, parts),
     lock: undefined,
   });
-  const { identity, found } = await follow(start, parts.ring.place(start.digest).id, look, parts);
+  const { identity, found } = await follow(start, startHint, look, parts);
   return isFound(found) ? revive(identity, found, parts) : undefined;
 }
 
@@ -114,7 +118,7 @@ export const hasExpired = (expiresAtMs: number | undefined, parts: Parts): boole
 /** Makes a session in memory of a record. */
 export function revive(identity: SessionIdentity, found: FoundRecord, parts: Parts): LiveSession {
   const { record } = found;
-  return new LiveSession({
+  const live = new LiveSession({
     identity,
     createdAtMs: record.createdAtMs,
     expiresAtMs: record.expiresAtMs,
@@ -126,6 +130,8 @@ export function revive(identity: SessionIdentity, found: FoundRecord, parts: Par
     stored: storedState(found, parts),
     isToBeRewritten: record.isOldKey === true,
   });
+  for (const node of found.alsoOn ?? []) live.lookedForOn.add(node);
+  return live;
 }
 
 /** What a found record says that its node has, its attributes in the codec that this process writes. */

@@ -34,7 +34,10 @@ export function nonStickyMode(parts: Parts): Mode {
       return new RequestExchange({ ...start, ...found, isFound: true }, keeper, parts);
     },
     async openById(identity, { lock }) {
-      const found = await find(identity, parts.ring.place(identity.digest).id, lock);
+      const hint = parts.ring.place(identity.digest).id;
+      const found = await find(identity, hint, lock);
+      // The cookie most likely says so; what it says is not known here.
+      if (found !== undefined) found.live.announcedNode = hint;
       return found && new RequestExchange({ request: noRequest, ...found, isFound: true }, keeper, parts);
     },
     gauges: () => ({ localSessions: 0, unsavedSessions: 0, waitingRequests: leases.waiting }),
@@ -129,8 +132,8 @@ function nonStickyKeeper(copies: CopyRenewals, leases: Leases, parts: Parts): Ke
       }
     },
 
-    destroy: (live, successorId) => bury(live, parts, successorId),
-    find: (id) => findAndRevive(identify(id), parts),
+    destroy: (live, successor) => bury(live, parts, successor),
+    find: ({ id, node }) => findAndRevive(identify(id), node, parts),
 
     async reload(live) {
       if (live.stored === undefined) return undefined;

@@ -2,6 +2,7 @@ import { MsmError } from "../errors.js";
 import type { Parts } from "../parts.js";
 import type { AttributeTable } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
+import type { SuccessorPlace } from "../session/record.js";
 import type { KeptAttributes } from "../session/session.js";
 import { endUnlessNewer } from "./bury.js";
 import type { Keeper } from "./keeper.js";
@@ -43,29 +44,31 @@ export async function endFormer(renewal: Renewal, keeper: Keeper, parts: Parts):
   // A log-in owes nothing to what was there before, and takes nothing of it.
   const other = keep === "none" ? undefined : await endUnlessEnded(renewal, keeper, parts);
   if (other !== undefined && (grace || other.kind === "destroyed")) return other;
-  const successorId = grace ? renewal.next.identity.id : undefined;
-  await destroyWithHeirs(former, keeper, successorId).catch(unlessOutage);
+  await destroyWithHeirs(former, keeper, grace ? placeOf(renewal.next) : undefined).catch(unlessOutage);
   return { kind: "ended" };
 }
 
 /**
  * Ends a session; and where it had got a new id from another request, the session under that one as well.
- * @param successorId where its id is to lead for a while
+ * @param successor where its id is to lead for a while
  */
 export async function destroyWithHeirs(
   live: LiveSession,
   keeper: Keeper,
-  successorId?: string,
+  successor?: SuccessorPlace,
 ): Promise<void> {
   let heir = live.destroyed ? live.successor?.live : undefined;
-  let heirId = await keeper.destroy(live, successorId);
-  while (heir !== undefined || (heirId !== undefined && heirId !== successorId)) {
-    const ending: LiveSession | undefined = heir ?? (await keeper.find(heirId!));
+  let place = await keeper.destroy(live, successor);
+  if (place !== undefined && place.id === successor?.id) return;
+  while (heir !== undefined || place !== undefined) {
+    const ending: LiveSession | undefined = heir ?? (await keeper.find(place!));
     if (ending === undefined) return;
     heir = ending.destroyed ? ending.successor?.live : undefined;
-    heirId = await keeper.destroy(ending);
+    place = await keeper.destroy(ending);
   }
 }
+
+const placeOf = ({ identity, node }: LiveSession): SuccessorPlace => ({ id: identity.id, node });
 
 /** The session itself, or the one that goes on in its place in this process; undefined where none does. */
 export function heirOf(live: LiveSession): LiveSession | undefined {
@@ -89,17 +92,17 @@ async function endUnlessEnded(
       handedOn = former.table;
       await keeper.keep(next, next.changes, undefined);
     }
-    const successorId = grace ? next.identity.id : undefined;
-    const isEnded = await endUnlessNewer(former, successorId, parts).catch(trueUnlessOutage);
+    const successor = grace ? placeOf(next) : undefined;
+    const isEnded = await endUnlessNewer(former, successor, parts).catch(trueUnlessOutage);
     if (!isEnded) continue;
-    if (grace) former.successor = { id: next.identity.id, live: next, base: handedOn };
+    if (successor !== undefined) former.successor = { ...successor, live: next, base: handedOn };
     return undefined;
   }
   return undefined;
 }
 
 async function endingOf({ successor }: LiveSession, keeper: Keeper): Promise<Ending> {
-  const found = successor && (successor.live ?? (await keeper.find(successor.id)));
+  const found = successor && (successor.live ?? (await keeper.find(successor)));
   const by = found && heirOf(found);
   return by === undefined ? { kind: "destroyed" } : { kind: "renewed", by };
 }

@@ -71,7 +71,11 @@ export class RequestExchange implements SessionExchange {
     this.#keeper = keeper;
     this.#parts = parts;
     this.#mergesAtStart = start.live.merges;
-    if (start.cookie?.id === start.live.identity.id) start.live.announcedNode = start.cookie.node;
+    if (start.cookie?.id === start.live.identity.id) {
+      // An older cookie than the one that was sent last changes nothing about where the session is at home.
+      start.live.announcedNode ??= start.cookie.node;
+      start.live.lookedForOn.add(start.cookie.node);
+    }
     this.#view = this.#enter(start.live);
     if (start.lock !== undefined) this.#hold(start.lock);
     this.#owed = start.live.owedFromStart;
@@ -97,11 +101,13 @@ export class RequestExchange implements SessionExchange {
       (lasts && this.#renewCookie) || (this.#keeper.route !== undefined && live.merges > this.#mergesAtStart);
     if (!renew && value === this.#start.cookie?.value) return undefined;
     live.announcedNode = live.node;
+    live.lookedForOn.add(live.node);
     return cookies.header(value, context);
   }
 
   commit({ keepLease = false }: CommitOptions = {}): Promise<CommitResult> {
     this.#commits = this.#commits.then(async () => {
+      await this.#takingLock?.catch(() => {}); // whoever called lock() hears of it
       const result = await this.#commitOnce(keepLease ? undefined : this.#lock?.lock);
       if (!keepLease) void this.#release();
       return result;
@@ -133,7 +139,7 @@ export class RequestExchange implements SessionExchange {
     this.#keeper.enter(live);
     this.#entered.push(live);
     const view = new SessionView(live);
-    if (this.#lock?.id === live.identity.id) this.#guard(view);
+    if (this.#lock !== undefined) this.#guard(view);
     return view;
   }
 
@@ -163,6 +169,7 @@ export class RequestExchange implements SessionExchange {
   }
 
   async #waitForLock(): Promise<void> {
+    await this.#commits;
     if (this.#isLocked) return;
     await this.#release();
     const { clock, options } = this.#parts;
@@ -262,15 +269,16 @@ export class RequestExchange implements SessionExchange {
     const { live } = this.#view;
     const { successor } = live;
     if (!live.destroyed || successor === undefined) return false;
-    const next = successor.live ?? (await this.#keeper.find(successor.id));
+    const next = successor.live ?? (await this.#keeper.find(successor));
     if (next === undefined) return false;
     this.#goOnWith(next, successor.base, this.#view.preview());
     return true;
   }
 
   #goOnWith(next: LiveSession, base: AttributeTable, mine: AttributeTable): void {
-    const merged = this.#parts.merge(base, mine, next.table, next.resolve);
-    this.#view = this.#enter(next);
+    const view = this.#enter(next);
+    const merged = this.#parts.merge(base, mine, next.table, view.resolve);
+    this.#view = view;
     this.#owed = 0;
     if (isSameTable(merged, next.table)) return;
     next.rebase(merged);

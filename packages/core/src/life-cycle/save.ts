@@ -91,10 +91,9 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
         if (result.gaveBack) context.lock?.noteGivenBack();
         live.markSaved({ ...state, writeId, node: result.node.id, revision: result.revision }, state.change);
         tell(live, before === undefined, from, parts);
-        // A stream, or an asynchronous backup: the cookie that is out may be all that is left to find the session by.
-        const { announcedNode } = live;
-        if (announcedNode !== undefined && announcedNode !== live.node) {
-          parts.replicas.follow(announcedNode, live.identity, bytes, ttlMs);
+        // The cookie that is out may be all that is left to find the session by.
+        for (const node of live.lookedForOn) {
+          if (node !== live.node) parts.replicas.follow(node, live.identity, bytes, ttlMs);
         }
         return { kind: "stored", bytes, ttlMs, replaced: before?.table ?? emptyTable };
       }

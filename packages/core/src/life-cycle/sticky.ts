@@ -27,7 +27,7 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   const backups = new Backups(options.route, parts);
   const background = new Background();
   const dying = new Map<string, LiveSession>();
-  const takeOver = takeOverOnce(options.route, sessions, backups, parts);
+  const takeOver = takeOverOnce(options.route, { sessions, dying, backups }, parts);
   const maintenance = startMaintenance(sessions, backups, background, parts);
   const locks = new LocalLocks(parts);
   const keeper = stickyKeeper(
@@ -68,17 +68,11 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   async function lockAndFind(request: SessionRequest, cookie: SessionCookie) {
     const find = async () => {
       const ending = dying.get(cookie.id);
-      return ending === undefined ? (mine(cookie) ?? (await takeOver(cookie))) : heldHeirOf(ending);
+      return ending === undefined ? (mine(cookie) ?? (await takeOver(cookie))) : heldHeirOf(ending, sessions);
     };
     return parts.locking.locks(request)
       ? locks.takeAndFind(identify(cookie.id), find, request.onClose)
       : unlocked(await find());
-  }
-
-  /** Where a session goes on whose end is on its way to the nodes. */
-  function heldHeirOf(ending: LiveSession): LocalSession | undefined {
-    const heir = heirOf(ending);
-    return heir && (sessions.find(heir) ?? sessions.adopt(heir));
   }
 
   /** No I/O at all where the balancer sent the request to the owner. */
@@ -91,8 +85,9 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   async function findById(
     start: SessionIdentity,
   ): Promise<{ live: LiveSession; keeper: Keeper } | undefined> {
-    if (dying.has(start.id)) return undefined;
-    const local = sessions.use(start.id);
+    const ending = dying.get(start.id);
+    const local = ending === undefined ? sessions.use(start.id) : heldHeirOf(ending, sessions);
+    if (ending !== undefined && local === undefined) return undefined;
     if (local !== undefined) return { live: local.live, keeper };
 
     const look = async (identity: SessionIdentity, hint: string) => ({
@@ -110,6 +105,15 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   }
 }
 
+/** Where a session goes on that ended in this process. */
+function heldHeirOf(ending: LiveSession, sessions: LocalSessions): LocalSession | undefined {
+  const heir = heirOf(ending);
+  return heir && (sessions.find(heir) ?? sessions.adopt(heir));
+}
+
+/** No node is waited for as long as that. */
+const answersWithinMs = 10_000;
+
 /** How long after a node went down its sessions' owners may need to move the backups; later nobody will. */
 const ownerMovesWithinMs = 10_000;
 
@@ -117,7 +121,11 @@ const ownerMovesWithinMs = 10_000;
  * Takes a session over from the nodes, once for all requests that want it at the same time. A save under the version
  * check makes this process the owner, so that a late write of the former one meets a conflict.
  */
-function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, parts: Parts) {
+function takeOverOnce(
+  route: string,
+  { sessions, dying, backups }: Pick<StickyParts, "sessions" | "dying" | "backups">,
+  parts: Parts,
+) {
   const underWay = new Map<string, Promise<LocalSession | undefined>>();
   return takeOver;
 
@@ -143,6 +151,10 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
       return followTo(found.successor, cookie);
     }
 
+    // It was ended here while the node was asked.
+    const ending = dying.get(identity.id);
+    if (ending !== undefined) return heldHeirOf(ending, sessions);
+
     const local = held ?? sessions.add(revive(identity, found, parts));
     if (held !== undefined) catchUp(held, found);
     if (found.record.route === route && !local.live.unsaved) return local;
@@ -155,8 +167,7 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
     cookie: SessionCookie,
   ): Promise<LocalSession | undefined> {
     if (successor === undefined || parts.clock.now() >= successor.untilMs) return undefined;
-    const { id } = successor;
-    return takeOver({ ...cookie, id, node: parts.ring.place(identify(id).digest).id });
+    return takeOver({ ...cookie, id: successor.id, node: successor.node });
   }
 
   /**
@@ -168,7 +179,10 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
     const hinted = parts.ring.node(cookie.node);
     if (!isFound(found) || hinted === undefined || found.node === hinted) return found;
 
-    if (await hinted.check()) return load(identity, cookie.node, parts); // it only missed one question
+    if (await hinted.check()) {
+      const again = await load(identity, cookie.node, parts); // it only missed one question
+      if (!isFound(again) || again.node === hinted) return again;
+    }
     const isMoved = cookie.route === undefined || found.record.route === cookie.route;
     if (isMoved || (hinted.health.downMs ?? 0) > ownerMovesWithinMs) return found;
     throw new MsmError(
@@ -201,7 +215,7 @@ function takeOverOnce(route: string, sessions: LocalSessions, backups: Backups, 
 
 interface StickyParts {
   readonly sessions: LocalSessions;
-  /** Ids of sessions whose tombstones are on their way: a node may still give the session, and nobody may have it. */
+  /** Sessions by id that ended a short while ago: a node may still give the session, and nobody may have it. */
   readonly dying: Map<string, LiveSession>;
   readonly locks: LocalLocks;
   readonly takeOver: (cookie: SessionCookie) => Promise<LocalSession | undefined>;
@@ -253,19 +267,19 @@ function stickyKeeper(
       return within(options.backupTimeoutMs, backUp(local, change));
     },
 
-    async find(id) {
-      const node = ring.place(identify(id).digest).id;
+    async find({ id, node }) {
       const local = sessions.use(id) ?? (await takeOver({ id, node, route: undefined, value: "" }));
       return local?.live;
     },
 
-    async destroy(live, successorId) {
+    async destroy(live, successor) {
       const { id } = live.identity;
       const local = sessions.find(live);
       sessions.remove(id);
       if (local !== undefined) backups.forget(local);
       dying.set(id, live);
-      return bury(live, parts, successorId).finally(() => dying.delete(id));
+      // Somebody may have asked a node before, and get its answer yet.
+      return bury(live, parts, successor).finally(() => clock.after(answersWithinMs, () => dying.delete(id)));
     },
 
     async reload(live) {

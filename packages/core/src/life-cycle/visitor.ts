@@ -22,8 +22,8 @@ export function visitorKeeper(owner: string, parts: Parts): Keeper {
       noteEnd(live, saved.successor, parts);
       return "discarded";
     },
-    destroy: (live, successorId) => bury(live, parts, successorId),
-    find: (id) => findAndRevive(identify(id), parts),
+    destroy: (live, successor) => bury(live, parts, successor),
+    find: ({ id, node }) => findAndRevive(identify(id), node, parts),
     async reload(live) {
       const found = await load(live.identity, live.node, parts);
       return isFound(found) ? revive(live.identity, found, parts) : undefined;

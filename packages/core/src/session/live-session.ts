@@ -9,6 +9,7 @@ import {
   sameBytes,
 } from "./attribute-table.js";
 import type { ResolveEncoded } from "./merge.js";
+import type { SuccessorPlace } from "./record.js";
 import type { SessionIdentity } from "./session-id.js";
 
 /** The newest state that is known to be on a node. */
@@ -25,9 +26,7 @@ export interface StoredState {
 const mostUncertain = 16;
 
 /** Where a session goes on that got a new id, see `RegenerateOptions.grace`. */
-export interface Succession {
-  /** The session id. */
-  readonly id: string;
+export interface Succession extends SuccessorPlace {
   /** The session, where this process has it. */
   readonly live?: LiveSession;
   /** The table that both have in common. */
@@ -74,6 +73,8 @@ export class LiveSession {
   node: string;
   /** Id of the node that the client's cookie names, as far as this process knows. */
   announcedNode: string | undefined;
+  /** Ids of all nodes that a cookie names which may be out, and of those that were found to have the session. */
+  readonly lookedForOn = new Set<string>();
   /** True from the call of `destroy()`; nothing is saved any more. */
   destroyed = false;
   /** Requests that hold the session now. */

@@ -39,9 +39,14 @@ export interface SessionRecord {
 export interface Successor {
   /** Its session id. */
   readonly id: string;
+  /** Id of the node that had it then. */
+  readonly node: string;
   /** Until when the old id leads to it, in milliseconds since 1970. */
   readonly untilMs: number;
 }
+
+/** Where to look for a session whose former id was given up. */
+export type SuccessorPlace = Pick<Successor, "id" | "node">;
 
 /** Writes and checks records. A record opens only under the id it was sealed for, with a key of the list. */
 export interface RecordSealer {
@@ -180,15 +185,17 @@ const sessionIdBytes = 24;
 function pointerTo(successor: Successor | undefined, key: Buffer, identity: SessionIdentity): Buffer {
   if (successor === undefined) return Buffer.alloc(0);
   const pad = pointerPad(key, identity);
-  return Buffer.from(successor.id, "hex").map((byte, i) => byte ^ pad[i]!) as Buffer;
+  const id = Buffer.from(successor.id, "hex").map((byte, i) => byte ^ pad[i]!);
+  return Buffer.concat([id, Buffer.from(successor.node, "latin1")]);
 }
 
 function successorIn(bytes: Buffer, key: Buffer, identity: SessionIdentity): Successor | undefined {
-  const pointer = bytes.subarray(tableAt);
-  if (pointer.length !== sessionIdBytes) return undefined;
+  const pointer = bytes.subarray(tableAt, tableAt + sessionIdBytes);
+  if (pointer.length < sessionIdBytes) return undefined;
   const pad = pointerPad(key, identity);
   const id = Buffer.from(pointer.map((byte, i) => byte ^ pad[i]!)).toString("hex");
-  return { id, untilMs: Number.parseInt(bytes.toString("latin1", expiresAt, ringAt), 16) };
+  const node = bytes.toString("latin1", tableAt + sessionIdBytes);
+  return { id, node, untilMs: Number.parseInt(bytes.toString("latin1", expiresAt, ringAt), 16) };
 }
 
 /** Used once only: a session ends once, and a former id has one successor. */
