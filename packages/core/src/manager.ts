@@ -194,7 +194,7 @@ function manage(mode: Mode, parts: Parts): SessionManager {
 }
 
 async function workIn<T>(exchange: RequestExchange, work: (session: Session) => T | Promise<T>): Promise<T> {
-  exchange.cookie(); // there is no response that could announce a new id
+  exchange.answerNobody();
   try {
     const result = await work(exchange.session);
     const { error } = await exchange.commit();

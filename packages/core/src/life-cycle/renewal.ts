@@ -21,6 +21,28 @@ export interface Renewal {
 }
 
 /**
+ * The renewals of a request with one more. A new id that gets another one before it was stored is none that anybody knows:
+ * who was to become that one becomes the newest.
+ */
+export function renewed(renewals: readonly Renewal[], newest: Renewal): readonly Renewal[] {
+  const { former, next, keep, grace, heritage } = newest;
+  const redirected = renewals.map((earlier) =>
+    earlier.next === former
+      ? {
+          ...earlier,
+          next,
+          keep: keep === "all" ? earlier.keep : keep,
+          grace: earlier.grace && grace,
+          heritage,
+        }
+      : earlier,
+  );
+  const isKnown =
+    former.announced && !former.destroyed && !renewals.some((earlier) => earlier.next === former);
+  return isKnown ? [...redirected, newest] : redirected;
+}
+
+/**
  * What became of a session under its former id:
  * - `ended`: by this renewal
  * - `destroyed`: by another request, before this renewal was done

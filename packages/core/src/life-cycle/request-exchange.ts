@@ -11,7 +11,7 @@ import { conflictResolver } from "./conflicts.js";
 import type { CommitOptions, CommitResult, SessionExchange, SessionRequest } from "./exchange.js";
 import type { Keeper } from "./keeper.js";
 import { create, goneError, type Heritage } from "./load.js";
-import { destroyWithHeirs, endFormer, heirOf, type Renewal } from "./renewal.js";
+import { destroyWithHeirs, endFormer, heirOf, type Renewal, renewed } from "./renewal.js";
 import { RequestSession, type SessionHandle } from "./request-session.js";
 
 const unneeded: CommitResult = { outcome: "unneeded" };
@@ -53,7 +53,7 @@ export class RequestExchange implements SessionExchange {
   #endedHere = false;
   readonly #entered: LiveSession[] = [];
   /** Sessions under former ids, which end once the new one is stored. */
-  #renewals: Renewal[] = [];
+  #renewals: readonly Renewal[] = [];
   #view: SessionView;
   /** Newest change that must be saved before this request may be answered. */
   #owed = 0;
@@ -106,8 +106,9 @@ export class RequestExchange implements SessionExchange {
   }
 
   commit({ keepLease = false }: CommitOptions = {}): Promise<CommitResult> {
+    const takingLock = this.#takingLock;
     this.#commits = this.#commits.then(async () => {
-      await this.#takingLock?.catch(() => {}); // whoever called lock() hears of it
+      await takingLock?.catch(() => {}); // whoever called lock() hears of it
       const result = await this.#commitOnce(keepLease ? undefined : this.#lock?.lock);
       if (!keepLease) void this.#release();
       return result;
@@ -126,6 +127,11 @@ export class RequestExchange implements SessionExchange {
     }
     for (const live of this.#entered) this.#keeper.leave(live);
     this.#parts.exchanges.end();
+  }
+
+  /** There is no response: nobody could be told of a new id. */
+  answerNobody(): void {
+    this.#headersSent = true;
   }
 
   /** Takes back what the request did and did not commit: nothing of it is saved. */
@@ -162,14 +168,15 @@ export class RequestExchange implements SessionExchange {
 
   /** Asked for twice at once, it is waited for once: nobody waits for their own lock. */
   #takeLock(): Promise<void> {
-    this.#takingLock ??= this.#waitForLock().finally(() => {
+    this.#takingLock ??= this.#waitForLock(this.#commits).finally(() => {
       this.#takingLock = undefined;
     });
     return this.#takingLock;
   }
 
-  async #waitForLock(): Promise<void> {
-    await this.#commits;
+  /** @param before commits that were asked for before: what they save is no other request's change */
+  async #waitForLock(before: Promise<unknown>): Promise<void> {
+    await before;
     if (this.#isLocked) return;
     await this.#release();
     const { clock, options } = this.#parts;
@@ -210,12 +217,14 @@ export class RequestExchange implements SessionExchange {
   async #commitOnce(lock: SessionLock | undefined): Promise<CommitResult> {
     if (this.#lost !== undefined) return { outcome: "failed", error: this.#lost };
     const view = this.#view;
+    // A regenerate() while this commit is under way is the next one's.
+    const renewals = this.#renewals;
     try {
       const before = view.live.changes;
       this.#owed = Math.max(this.#owed, view.fold());
       if (view.live.changes > before) this.#hasChanged = true;
       const kept = await this.#keep(lock);
-      const outcome = (await this.#endFormers()) ? kept : "discarded";
+      const outcome = (await this.#endFormers(renewals)) ? kept : "discarded";
       this.#failed = false;
       this.#isCommitted = true;
       return outcome === "unneeded" ? unneeded : { outcome };
@@ -286,9 +295,8 @@ export class RequestExchange implements SessionExchange {
   }
 
   /** The new session is stored, and the client goes on with it. @returns false where another request had ended the old one */
-  async #endFormers(): Promise<boolean> {
-    // A regenerate() while a commit is under way is the next commit's.
-    for (const renewal of this.#renewals.filter(({ next }) => next === this.#view.live || next.destroyed)) {
+  async #endFormers(renewals: readonly Renewal[]): Promise<boolean> {
+    for (const renewal of renewals) {
       const ending = await endFormer(renewal, this.#keeper, this.#parts);
       this.#renewals = this.#renewals.filter((other) => other !== renewal);
       if (ending.kind === "ended") continue;
@@ -332,10 +340,7 @@ export class RequestExchange implements SessionExchange {
     view.revert();
     const next = create(this.#parts, heritage);
     this.#endedHere = true;
-    if (former.announced && !former.destroyed) {
-      const renewal = { former, next, keep, grace, base, heritage: next.table };
-      this.#renewals = [...this.#renewals, renewal];
-    }
+    this.#renewals = renewed(this.#renewals, { former, next, keep, grace, base, heritage: next.table });
     this.#view = this.#enter(next);
     this.#owed = next.owedFromStart;
     this.#lost = undefined;

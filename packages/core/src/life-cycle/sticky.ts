@@ -182,13 +182,11 @@ function takeOverOnce(
     if (await hinted.check()) {
       const again = await load(identity, cookie.node, parts); // it only missed one question
       if (!isFound(again) || again.node === hinted) return again;
+      throw silentError(cookie);
     }
     const isMoved = cookie.route === undefined || found.record.route === cookie.route;
     if (isMoved || (hinted.health.downMs ?? 0) > ownerMovesWithinMs) return found;
-    throw new MsmError(
-      "MSM_ERR_STORAGE_UNAVAILABLE",
-      `node ${cookie.node} does not answer, and ${cookie.route} has not moved the session's backup from it yet`,
-    );
+    throw silentError(cookie);
   }
 
   /** This process had the session before, and another may have gone on with it. */
@@ -212,6 +210,12 @@ function takeOverOnce(
     return local;
   }
 }
+
+const silentError = ({ node, route }: SessionCookie) =>
+  new MsmError(
+    "MSM_ERR_STORAGE_UNAVAILABLE",
+    `node ${node} does not answer, and ${route} has not moved the session's backup from it yet`,
+  );
 
 interface StickyParts {
   readonly sessions: LocalSessions;
