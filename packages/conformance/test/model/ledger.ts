@@ -6,8 +6,9 @@
  * - kept: acknowledged, and in its process' memory only
  * - acked: the client was told that it is stored
  * - given up: its request took it back, or ended without a commit
+ * - refused: its request was told that nothing of it is stored, as another one was faster
  */
-export type WriteState = "open" | "sent" | "unsure" | "kept" | "acked" | "given up";
+export type WriteState = "open" | "sent" | "unsure" | "kept" | "acked" | "given up" | "refused";
 
 /** What one request did to one attribute. */
 export interface Write {
@@ -22,6 +23,8 @@ export interface Write {
   /** Whether it stands against what was there: a deletion of what the same request had assigned need not. */
   readonly decisive: boolean;
   state: WriteState;
+  /** Whether an earlier commit may have stored it. */
+  mayBeOut: boolean;
   /** When the first commit that contains it was asked for. */
   sentAt: number;
   /** When its request was told of success. */
@@ -34,7 +37,26 @@ export interface Write {
 export interface ModelSession {
   readonly id: string;
   readonly user: number;
+  /** All writes into it; those into a session that got a new id, and into the one it became, are the same. */
   readonly writes: Write[];
+  /** Where it goes on, having been renewed with grace. */
+  successor: ModelSession | undefined;
+  /** Whether it is another session under a new id, with all its attributes. */
+  readonly isRenewal: boolean;
+  /** How many requests gave it a new id. */
+  renewals: number;
+  /** When the commit was begun that stored it under a new id; monotonic milliseconds. */
+  renewedMs: number | undefined;
+  /** When its id ceases to lead to its successor; undefined while nobody knows. Monotonic milliseconds. */
+  leadsUntilMs: number | undefined;
+  /** Every state in which some request saw it, as JSON, where the whole of it is saved. */
+  readonly states: Set<string>;
+  /** Whether anything was refused that a request did to it. */
+  wasRefused: boolean;
+  /** Whether any request had it to itself. */
+  wasLocked: boolean;
+  /** Whether any request changed it that did not have it to itself all the time. */
+  wasChangedUnlocked: boolean;
   /** Every cookie that a client got for it. */
   readonly cookies: Set<string>;
   /** Whether a client was told that it is stored. */
@@ -43,6 +65,8 @@ export interface ModelSession {
   keptBy: unknown;
   /** Whether anybody has tried to end it. */
   endBegun: boolean;
+  /** Whether anybody has called destroy(), which ends also what another request makes of it. */
+  wasDestroyed: boolean;
   /** From when on no request may find it. */
   goneAt: number;
   /** Who was told that it has ended; from the next calm on it is gone for all. */
@@ -54,7 +78,11 @@ export interface Promises {
   /** Requests of one process share the session's values, also those that are not committed. */
   readonly isShared: boolean;
   /** That the same attribute is never overwritten unseen: no increment is lost. */
-  readonly countsExactly: boolean;
+  readonly countsExactly: (session: ModelSession) => boolean;
+  /** The whole session of whoever saved last stands. */
+  readonly isWhole: boolean;
+  /** What a process has in its memory alone may be refused later, as another one went on meanwhile. */
+  readonly mayRefuseKept: (session: ModelSession) => boolean;
 }
 
 /** Everything that was written into sessions, and what may therefore stand in them. */
@@ -80,8 +108,11 @@ export class Ledger {
     return this.#sessions.get(id);
   }
 
-  /** @throws Error where the session is another user's */
-  begin(id: string, user: number): ModelSession {
+  /**
+   * @param former the session that became this one with all its attributes
+   * @throws Error where the session is another user's
+   */
+  begin(id: string, user: number, former?: ModelSession): ModelSession {
     const known = this.#sessions.get(id);
     if (known !== undefined) {
       if (known.user !== user) throw new Error(`user ${user} got the session of user ${known.user}`);
@@ -90,11 +121,21 @@ export class Ledger {
     const session: ModelSession = {
       id,
       user,
-      writes: [],
+      writes: former?.writes ?? [],
+      successor: undefined,
+      isRenewal: former !== undefined,
+      renewals: 0,
+      renewedMs: undefined,
+      leadsUntilMs: undefined,
+      states: former?.states ?? new Set(),
+      wasRefused: false,
+      wasLocked: false,
+      wasChangedUnlocked: false,
       cookies: new Set(),
       stored: false,
       keptBy: undefined,
       endBegun: false,
+      wasDestroyed: false,
       goneAt: Number.POSITIVE_INFINITY,
       endedBy: undefined,
     };
@@ -110,6 +151,7 @@ export class Ledger {
     const whole: Write = {
       decisive: true,
       state: "open",
+      mayBeOut: false,
       ...write,
       madeAt: this.tick(),
       sentAt: Number.POSITIVE_INFINITY,
@@ -128,7 +170,7 @@ export class Ledger {
     );
     if (visible[0]?.kind === "counted") {
       const most = visible.reduce((sum, write) => sum + Number(write.value), 0);
-      if (Number.parseInt(String(value), 10) > most)
+      if (Number(value) > most)
         throw new Error(`${name} is ${value}, though it was counted up to ${most} at the most`);
       return;
     }
@@ -142,20 +184,24 @@ export class Ledger {
 
   /** What must and what may stand in a session when all is over. `given` are its attributes. */
   checkFinal(session: ModelSession, given: Readonly<Record<string, unknown>>): void {
+    if (this.#promises.isWhole) this.#checkWhole(session, given);
+    const keepsForGood = !this.#promises.mayRefuseKept(session);
+    const isSure = ({ state, wasKept }: Write) => isAcked(state) && (keepsForGood || !wasKept);
     const names = new Set([...session.writes.map(({ name }) => name), ...Object.keys(given)]);
     for (const name of names) {
       const value = given[name];
       const writes = session.writes.filter((write) => write.name === name);
       this.checkSeen(session, -1, name, value);
+      if (this.#promises.isWhole) continue;
       switch (writes[0]?.kind) {
         case "assigned":
-          this.#checkAssigned(name, value, writes);
+          this.#checkAssigned(name, value, writes, isSure);
           break;
         case "pushed":
-          checkPushed(name, value, writes);
+          checkPushed(name, value, writes.filter(isSure));
           break;
         case "counted":
-          if (this.#promises.countsExactly) checkCounted(name, value, writes);
+          if (this.#promises.countsExactly(session)) checkCounted(name, value, writes.filter(isSure));
           break;
         case undefined:
           throw new Error(`${name} stands in a session into which nobody wrote it`);
@@ -164,19 +210,32 @@ export class Ledger {
   }
 
   #mayBeVisible({ state }: Write): boolean {
-    return this.#promises.isShared || (state !== "open" && state !== "given up");
+    return this.#promises.isShared || (state !== "open" && state !== "given up" && state !== "refused");
   }
 
-  #checkAssigned(name: string, value: unknown, writes: readonly Write[]): void {
-    const acked = writes.filter(({ state }) => isAcked(state));
+  #checkAssigned(
+    name: string,
+    value: unknown,
+    writes: readonly Write[],
+    isSure: (write: Write) => boolean,
+  ): void {
+    const acked = writes.filter(isSure);
     const standing = acked.filter((write) => !acked.some((other) => this.#comesAfter(other, write)));
     if (standing.length === 0 && value === undefined) return;
     if (standing.some((write) => write.value === value)) return;
-    const unknown = writes.filter((write) => !isAcked(write.state) && this.#mayBeVisible(write));
+    const unknown = writes.filter((write) => !isSure(write) && this.#mayBeVisible(write));
+    // Where nobody was told for sure, what was there before may be there still.
+    if (standing.length === 0) return;
     if (unknown.some((write) => write.value === value)) return;
     throw new Error(
       `${name} is ${value}, though ${standing.map((write) => `request ${write.request} was told that ${write.value} is stored`)}`,
     );
+  }
+
+  /** What stands is what one request had as a whole. */
+  #checkWhole({ states }: ModelSession, given: Readonly<Record<string, unknown>>): void {
+    if (this.#promises.isShared || states.has(stateOf(given))) return;
+    throw new Error(`nobody had the session as it is: ${stateOf(given)}`);
   }
 
   /** Whether `later` was certainly decided on after `former` stood, so that it must have replaced it. */
@@ -188,21 +247,26 @@ export class Ledger {
   }
 }
 
+/** Attributes in a form that can be compared. */
+export const stateOf = (attributes: Readonly<Record<string, unknown>>): string =>
+  JSON.stringify(Object.entries(attributes).sort(([one], [other]) => (one < other ? -1 : 1)));
+
 export const isAcked = (state: WriteState) => state === "acked" || state === "kept";
 
+/** @param writes those that must be there */
 function checkPushed(name: string, value: unknown, writes: readonly Write[]): void {
   const tokens = tokensOf(value);
-  const lost = writes.filter((write) => isAcked(write.state) && !tokens.includes(String(write.value)));
+  const lost = writes.filter((write) => !tokens.includes(String(write.value)));
   if (lost.length === 0) return;
   throw new Error(
     `${name} has [${tokens}]; lost, though acknowledged: ${lost.map((write) => write.value).join(" ")}`,
   );
 }
 
+/** @param writes those that must be there */
 function checkCounted(name: string, value: unknown, writes: readonly Write[]): void {
-  const sum = (counted: readonly Write[]) => counted.reduce((total, write) => total + Number(write.value), 0);
-  const least = sum(writes.filter((write) => isAcked(write.state)));
-  const count = Number.parseInt(String(value ?? 0), 10);
+  const least = writes.reduce((total, write) => total + Number(write.value), 0);
+  const count = Number(value ?? 0);
   if (count < least) throw new Error(`${name} is ${count}, though ${least} increments were acknowledged`);
 }
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, it, vi } from "vitest";
 import { repeatableNumber } from "./chance.js";
 import { anyCommands, anySetting } from "./commands.js";
-import { runsOf } from "./runs.js";
+import { runsOf, storiesEach } from "./runs.js";
 import { play } from "./story.js";
 
 vi.mock(import("node:crypto"), async (original) => {
@@ -13,12 +13,13 @@ vi.mock(import("node:crypto"), async (original) => {
 
 vi.spyOn(Math, "random").mockImplementation(repeatableNumber);
 
-const stories = 1000;
-
 describe("whatever a storage does with requests and replies", () => {
   for (const mode of ["non-sticky", "sticky"] as const) {
-    it(`keeps every promise: ${mode}, ${stories} stories`, async () => {
-      await fc.assert(fc.asyncProperty(anySetting(mode), anyCommands, fc.scheduler(), play), runsOf(stories));
-    }, 300_000);
+    it(`keeps every promise: ${mode}, ${storiesEach} stories`, async () => {
+      await fc.assert(
+        fc.asyncProperty(anySetting(mode), anyCommands, fc.scheduler(), play),
+        runsOf(storiesEach),
+      );
+    }, 3_000_000);
   }
 });

@@ -7,6 +7,7 @@ import {
   type Storage,
 } from "@msm/core";
 import type { Scheduler } from "fast-check";
+import type { ProcessLine } from "./process-line.js";
 import type { SteppedClock } from "./stepped-clock.js";
 
 /** What becomes of one call. Where the caller is told of a failure, the node may have carried it out all the same. */
@@ -32,11 +33,6 @@ export type Fate = (typeof fates)[number];
 /** "down": refuses every connection; "silent": answers nothing, and does nothing. */
 export type NodeState = "up" | "down" | "silent";
 
-/** One process' way to the nodes; nothing comes through once it is cut. */
-export interface Line {
-  cut: boolean;
-}
-
 interface Node {
   readonly storage: Storage;
   readonly fates: Fate[];
@@ -56,11 +52,20 @@ export class Network {
   readonly #scheduler: Scheduler;
   readonly #nodes = new Map<string, Node>();
   readonly #belated: (() => Promise<unknown>)[] = [];
+  /** Keys whose lease somebody asked for. */
+  readonly #leaseKeys = new Set<string>();
+  readonly #tellsOfRelease: boolean;
   /** Calls that will be answered, with the time until which they must be. */
   readonly #awaited = new Set<{ readonly untilMs: number }>();
 
-  constructor(nodes: readonly string[], clock: SteppedClock, scheduler: Scheduler) {
+  constructor(
+    nodes: readonly string[],
+    clock: SteppedClock,
+    scheduler: Scheduler,
+    { tellsOfRelease = false } = {},
+  ) {
     this.nodes = nodes;
+    this.#tellsOfRelease = tellsOfRelease;
     this.#clock = clock;
     this.#scheduler = scheduler;
     for (const id of nodes)
@@ -97,12 +102,20 @@ export class Network {
   }
 
   /** A process' client of one node. */
-  connect(id: string, line: Line): Storage {
+  connect(id: string, line: ProcessLine): Storage {
     const call = <T>(verb: string, run: (storage: Storage) => Promise<T>) =>
-      this.#call(`${verb} on ${id}`, this.#node(id), line, run);
+      whileRunning(line, verb, this.#call(`${verb} on ${id}`, this.#node(id), line, run));
+    const onRelease = (key: string, listener: () => void) =>
+      this.#node(id).storage.onRelease!(key, () => void this.#tellOfRelease(id, line, listener));
     return {
       kind: "memory",
-      load: (key: string, options?: LoadOptions) => call("load", (storage) => storage.load(key, options)),
+      ...(this.#tellsOfRelease && { onRelease }),
+      load: async (key: string, options?: LoadOptions) => {
+        const result = await call("load", (storage) => storage.load(key, options));
+        if (options?.lease !== undefined) this.#leaseKeys.add(key);
+        if (options?.lease !== undefined && result.kind === "found") line.leasesTaken++;
+        return result;
+      },
       save: (key: string, record: Uint8Array, ttlMs: number, options: SaveOptions) =>
         call("save", (storage) => storage.save(key, record, ttlMs, options)),
       putIfNewer: (key: string, record: Uint8Array, ttlMs: number) =>
@@ -111,7 +124,7 @@ export class Network {
       renewLease: (key: string, lease: Lease) =>
         call("renewLease", (storage) => storage.renewLease(key, lease)),
       unlock: (key: string, token: string) => call("unlock", (storage) => storage.unlock(key, token)),
-      ping: () => this.#ping(this.#node(id), line),
+      ping: () => whileRunning(line, "ping", this.#ping(this.#node(id), line)),
       close: async () => {},
     };
   }
@@ -121,27 +134,48 @@ export class Network {
     return this.#node(node).storage;
   }
 
+  /** Where a lease is held, past the network. */
+  async heldLeases(): Promise<string[]> {
+    const held: string[] = [];
+    for (const [id, { storage }] of this.#nodes) {
+      for (const key of this.#leaseKeys) {
+        const { kind } = await storage.load(key, { lease: { token: "probe", ttlMs: 1 } });
+        if (kind === "locked") held.push(`${key} on ${id}`);
+        await storage.unlock(key, "probe");
+      }
+    }
+    return held;
+  }
+
+  /** The news takes its time, and does not come where nothing does. */
+  async #tellOfRelease(id: string, line: ProcessLine, listener: () => void): Promise<void> {
+    if (this.#node(id).state !== "up") return;
+    await this.#step(`news of ${id}`, () => {});
+    await line.running();
+    if (!line.cut) listener();
+  }
+
   #node(id: string): Node {
     return this.#nodes.get(id)!;
   }
 
   /** Pings are no steps: they would be most of them, and carry nothing that could come too late. */
-  async #ping(node: Node, line: Line): Promise<unknown> {
+  async #ping(node: Node, line: ProcessLine): Promise<unknown> {
     if (line.cut || node.state === "down") throw refused("ping");
     if (node.state === "silent") await this.#nothing("ping");
     return node;
   }
 
-  #call<T>(what: string, node: Node, line: Line, run: (storage: Storage) => Promise<T>): Promise<T> {
+  #call<T>(what: string, node: Node, line: ProcessLine, run: (storage: Storage) => Promise<T>): Promise<T> {
     if (line.cut || node.state === "down") return Promise.reject(refused(what));
     if (node.state === "silent") return this.#nothing(what);
     const carryOut = () => run(node.storage);
     const fate = node.fates.shift();
     switch (fate) {
       case undefined:
-        return this.#answered(what, line, carryOut);
+        return this.#answered(what, carryOut);
       case "twice":
-        return this.#answered(what, line, carryOut, () => {
+        return this.#answered(what, carryOut, () => {
           this.#belated.push(carryOut);
         });
       case "lost":
@@ -162,14 +196,13 @@ export class Network {
     }
   }
 
-  async #answered<T>(what: string, line: Line, carryOut: () => Promise<T>, then?: () => void): Promise<T> {
+  async #answered<T>(what: string, carryOut: () => Promise<T>, then?: () => void): Promise<T> {
     const awaited = { untilMs: this.#clock.monotonicMs() + deadlineMs };
     this.#awaited.add(awaited);
     try {
       const result = await this.#step(`${what} arrives`, carryOut);
       then?.();
       await this.#step(`${what} is answered`, () => {});
-      if (line.cut) throw refused(what);
       return result;
     } finally {
       this.#awaited.delete(awaited);
@@ -194,6 +227,15 @@ export class Network {
     await this.#scheduler.schedule(Promise.resolve(), label);
     return run();
   }
+}
+
+/** A process that is paused hears of nothing. */
+async function whileRunning<T>(line: ProcessLine, what: string, answer: Promise<T>): Promise<T> {
+  const [told] = await Promise.allSettled([answer]);
+  await line.running();
+  if (line.cut) throw refused(what);
+  if (told.status === "rejected") throw told.reason;
+  return told.value;
 }
 
 const refused = (what: string) =>

@@ -1,15 +1,16 @@
 import { createSessionManager, type SessionManager, type SessionManagerOptions } from "@msm/core";
 import type { Scheduler } from "fast-check";
-import type { Setting } from "./commands.js";
-import { Ledger } from "./ledger.js";
-import { type Line, Network } from "./network.js";
+import { leaseTtlMs, type Setting } from "./commands.js";
+import { Ledger, type ModelSession } from "./ledger.js";
+import { Network } from "./network.js";
+import { ProcessLine } from "./process-line.js";
 import { settle, steppedClock } from "./stepped-clock.js";
 
 /** An application process. */
 export interface Process {
   readonly route: string;
   readonly manager: SessionManager;
-  readonly line: Line;
+  readonly line: ProcessLine;
 }
 
 const secret = "the model's secret, of more than 32 bytes";
@@ -21,6 +22,8 @@ export class World {
   readonly ledger: Ledger;
   readonly setting: Setting;
   readonly processes: Process[] = [];
+  /** Whether anything went wrong so far; nothing is lost, and nobody is refused, where it did not. */
+  hasHadTrouble = false;
   readonly #scheduler: Scheduler;
   readonly #log: string[] = [];
   readonly #unsettled = new Set<string>();
@@ -30,11 +33,13 @@ export class World {
     this.setting = setting;
     this.#scheduler = scheduler;
     const nodes = Array.from({ length: setting.nodes }, (_, i) => `n${i + 1}`);
-    this.network = new Network(nodes, this.clock, scheduler);
-    const isShared = setting.mode === "sticky";
+    this.network = new Network(nodes, this.clock, scheduler, setting);
     this.ledger = new Ledger({
-      isShared,
-      countsExactly: isShared ? setting.processes === 1 : setting.onConflict === "fail",
+      isShared: setting.mode === "sticky",
+      isWhole: setting.locking === "none",
+      countsExactly: (session) => countsExactly(setting, session),
+      mayRefuseKept: ({ wasLocked }) =>
+        setting.processes > 1 && (wasLocked || setting.onConflict === "fail" || setting.locking === "auto"),
     });
     for (let i = 0; i < setting.processes; i++) this.processes.push(this.#start(`app${i + 1}`));
   }
@@ -62,6 +67,7 @@ export class World {
   replace(process: Process): void {
     this.tell(`${process.route} is killed and started anew`);
     process.line.cut = true;
+    process.line.resume();
     void process.manager.close();
     for (const session of this.ledger.sessions) {
       if (session.keptBy === process) session.keptBy = undefined;
@@ -101,6 +107,12 @@ export class World {
     this.throwViolation();
   }
 
+  /** Lets one more step happen, whenever the scheduler chooses it, in a process that runs. */
+  async step(label: string, { line }: Process): Promise<void> {
+    await this.#scheduler.schedule(Promise.resolve(), label);
+    await line.running();
+  }
+
   /** Waits for something, however long it takes on the clock. */
   async completed<T>(work: Promise<T>): Promise<T> {
     let isOver = false;
@@ -125,9 +137,15 @@ export class World {
     }
   }
 
+  /** Ends all faults. */
+  goOn(): void {
+    this.network.heal();
+    for (const { line } of this.processes) line.resume();
+  }
+
   /** All is well until every process knows it, and has made up for what it could not do before. */
   async calmDown(): Promise<void> {
-    this.network.heal();
+    this.goOn();
     // What was asked before may still go unanswered.
     await this.turn(300);
     for (let waited = 0; waited < 45 && this.#knowsOfNodeDown(); waited++) await this.turn(1000);
@@ -140,6 +158,25 @@ export class World {
     this.tell("all is well");
   }
 
+  /** Nobody has a lock, and nobody waits for one, once all requests are over. */
+  async checkNoLockIsHeld(): Promise<void> {
+    await this.turn(leaseTtlMs);
+    const held = await this.network.heldLeases();
+    if (held.length > 0) throw new Error(`leases are held by nobody: ${held.join(", ")}`);
+    for (const { route, manager } of this.processes) {
+      const { waitingRequests } = manager.stats();
+      if (waitingRequests !== 0) throw new Error(`${waitingRequests} requests wait in ${route}`);
+    }
+  }
+
+  /** Whether any request lost its lock before its end, or went on without one. */
+  get hasLostLocks(): boolean {
+    return this.processes.some(({ manager }) => {
+      const { leaseLost, lockTimedOut } = manager.stats().events;
+      return leaseLost + lockTimedOut > 0;
+    });
+  }
+
   /** Ends all processes; everything that was promised must have settled by then. */
   async close(): Promise<void> {
     for (const { route, manager } of this.processes)
@@ -149,14 +186,22 @@ export class World {
   }
 
   #start(route: string): Process {
-    const { mode, onConflict, backup } = this.setting;
-    const line = { cut: false };
+    const {
+      mode,
+      backup,
+      nodes: _nodes,
+      processes: _processes,
+      tellsOfRelease: _tells,
+      ...options
+    } = this.setting;
+    const line = new ProcessLine(this.clock);
     const manager = createSessionManager({
+      ...options,
       mode,
       ...(mode === "sticky" ? { route, backup } : {}),
-      onConflict,
+      leaseTtlMs,
       secret,
-      clock: this.clock,
+      clock: line.clock,
       nodes: this.network.nodes.map((id) => ({ id, storage: this.network.connect(id, line) })),
     } as SessionManagerOptions);
     return { route, manager, line };
@@ -175,4 +220,17 @@ export class World {
     await settle();
     while (this.#scheduler.count() > 0) await this.#takeStep();
   }
+}
+
+/** Whether no increment is ever overwritten unseen, as each request that counts asks or locks. */
+function countsExactly(
+  { mode, processes, locking, onConflict, backup }: Setting,
+  { isRenewal }: ModelSession,
+): boolean {
+  if (locking === "none") return false;
+  // What was changed under both ids is merged.
+  if (isRenewal && locking === "optimistic" && onConflict === "last-write-wins") return false;
+  if (mode === "sticky" && processes > 1 && backup === "async") return false;
+  if (mode === "sticky" && processes === 1 && locking === "optimistic") return true;
+  return onConflict === "fail" || locking !== "optimistic";
 }
