@@ -264,7 +264,7 @@ export class RequestExchange implements SessionExchange {
 
   /** Its changes may be saved together with others', and these may be all that could stand. @throws MsmError */
   #checkRefusal(): void {
-    const { refusal } = this.#view;
+    const refusal = this.#view.refusal(this.#owed);
     if (refusal !== undefined) throw refusal;
   }
 

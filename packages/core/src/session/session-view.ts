@@ -104,9 +104,9 @@ export class SessionView {
     }
   }
 
-  /** Why something that this request folded was given up; undefined where nothing was. */
-  get refusal(): MsmError | undefined {
-    for (const change of this.#changes) {
+  /** Why something that this request folded, or that it waits for, was given up; undefined where nothing was. */
+  refusal(owed: number): MsmError | undefined {
+    for (const change of [owed, ...this.#changes]) {
       const error = this.live.refusal(change);
       if (error !== undefined) return error;
     }
