@@ -130,7 +130,7 @@ export function revive(identity: SessionIdentity, found: FoundRecord, parts: Par
     stored: storedState(found, parts),
     isToBeRewritten: record.isOldKey === true,
   });
-  for (const node of found.alsoOn ?? []) live.lookedForOn.add(node);
+  for (const node of found.alsoOn ?? []) live.noteLookedForOn(node);
   return live;
 }
 

@@ -74,7 +74,7 @@ export class RequestExchange implements SessionExchange {
     if (start.cookie?.id === start.live.identity.id) {
       // An older cookie than the one that was sent last changes nothing about where the session is at home.
       start.live.announcedNode ??= start.cookie.node;
-      start.live.lookedForOn.add(start.cookie.node);
+      start.live.noteLookedForOn(start.cookie.node);
     }
     this.#view = this.#enter(start.live);
     if (start.lock !== undefined) this.#hold(start.lock);
@@ -101,14 +101,14 @@ export class RequestExchange implements SessionExchange {
       (lasts && this.#renewCookie) || (this.#keeper.route !== undefined && live.merges > this.#mergesAtStart);
     if (!renew && value === this.#start.cookie?.value) return undefined;
     live.announcedNode = live.node;
-    live.lookedForOn.add(live.node);
+    live.noteLookedForOn(live.node);
     return cookies.header(value, context);
   }
 
   commit({ keepLease = false }: CommitOptions = {}): Promise<CommitResult> {
     const takingLock = this.#takingLock;
     this.#commits = this.#commits.then(async () => {
-      await takingLock?.catch(() => {}); // whoever called lock() hears of it
+      if (takingLock !== undefined) await takingLock.catch(() => {}); // whoever called lock() hears of it
       const result = await this.#commitOnce(keepLease ? undefined : this.#lock?.lock);
       if (!keepLease) void this.#release();
       return result;

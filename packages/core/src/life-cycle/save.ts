@@ -92,7 +92,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
         live.markSaved({ ...state, writeId, node: result.node.id, revision: result.revision }, state.change);
         tell(live, before === undefined, from, parts);
         // What is left behind there must not be taken for the newest when this node is away.
-        if (before !== undefined && from !== live.node) live.lookedForOn.add(from);
+        if (before !== undefined && from !== live.node) live.noteLookedForOn(from);
         // The cookie that is out may be all that is left to find the session by.
         for (const node of live.lookedForOn) {
           if (node !== live.node) parts.replicas.follow(node, live.identity, bytes, ttlMs);

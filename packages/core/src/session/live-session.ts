@@ -73,8 +73,7 @@ export class LiveSession {
   node: string;
   /** Id of the node that the client's cookie names, as far as this process knows. */
   announcedNode: string | undefined;
-  /** Ids of all nodes that a cookie names which may be out, and of those that were found to have the session. */
-  readonly lookedForOn = new Set<string>();
+  readonly #lookedForOn: string[] = [];
   /** True from the call of `destroy()`; nothing is saved any more. */
   destroyed = false;
   /** Requests that hold the session now. */
@@ -91,8 +90,8 @@ export class LiveSession {
   #stored: StoredState | undefined;
   /** What was stored before that, by this process. */
   #previous: StoredState | undefined;
-  /** Write ids of the versions that this session contains. */
-  readonly #contained = new Set<string>();
+  /** Write ids of the versions that this session contains, the newest last. */
+  readonly #contained: string[] = [];
   readonly #codec: Codec;
   readonly #maxTableBytes: number;
   #idleTimeoutMs: number;
@@ -143,7 +142,17 @@ export class LiveSession {
 
   /** True where the version of that write is one that this session comes of. */
   contains(writeId: string): boolean {
-    return this.#contained.has(writeId);
+    return this.#contained.includes(writeId);
+  }
+
+  /** Ids of all nodes that a cookie names which may be out, and of those that were found to have the session. */
+  get lookedForOn(): readonly string[] {
+    return this.#lookedForOn;
+  }
+
+  /** Notes that the session may be looked for on this node. */
+  noteLookedForOn(node: string): void {
+    if (!this.#lookedForOn.includes(node)) this.#lookedForOn.push(node);
   }
 
   /** The attributes' bytes, as of the last fold. */
@@ -427,9 +436,8 @@ export class LiveSession {
     this.#stored = state;
     if (state === undefined) return;
     this.node = state.node;
-    this.#contained.add(state.writeId);
-    const [oldest] = this.#contained;
-    if (this.#contained.size > mostContained && oldest !== undefined) this.#contained.delete(oldest);
+    if (!this.#contained.includes(state.writeId)) this.#contained.push(state.writeId);
+    if (this.#contained.length > mostContained) this.#contained.shift();
   }
 
   #noteUnsaved(names: readonly string[]): void {

@@ -14,6 +14,17 @@ interface Sight {
   readonly isMine: boolean;
 }
 
+/** What a request did to an attribute, or may do yet. */
+interface Mark {
+  /** The object that was handed out or assigned, and may be changed in place; undefined where it was none. */
+  readonly object: object | undefined;
+  /** Whether it was assigned since the last fold, and what; undefined for a deletion. */
+  readonly isAssigned: boolean;
+  readonly assigned: unknown;
+  /** The session's newest change when it was marked, or folded last. */
+  readonly atChange: number;
+}
+
 /**
  * One request's look at a live session. It marks what the request touched, so that a commit encodes that and no more:
  * names that were assigned or deleted, and names whose value is an object, as that may be changed in place.
@@ -26,14 +37,9 @@ export class SessionView {
   /** Decides conflicts with other requests in this process; default: as between processes. */
   resolve: ResolveEncoded;
   readonly #seen = new Map<string, Sight>();
-  /** What this request assigned since the last fold; undefined for a deletion. */
-  readonly #assigned = new Map<string, unknown>();
-  /** The session's newest change when a name was marked, or folded last. */
-  readonly #markedAt = new Map<string, number>();
+  readonly #marks = new Map<string, Mark>();
   /** Numbers of the changes that this request folded. */
   readonly #changes: number[] = [];
-  /** Marked names, each with the object that was handed out or assigned; undefined where it was none. */
-  readonly #marked = new Map<string, object | undefined>();
   /** Attributes that this request set in vain: a fold of them failed, and they were neither set anew nor deleted. */
   readonly #lost = new Map<string, MsmError>();
 
@@ -43,10 +49,12 @@ export class SessionView {
   }
 
   read(name: string): unknown {
-    this.#bringBack(name, this.#marked.get(name));
+    const mark = this.#marks.get(name);
+    if (mark !== undefined) this.#bringBack(name, mark);
     const value = this.live.handOut(name);
-    this.#see(name, value, this.#seen.get(name)?.isMine === true && this.#seen.get(name)?.value === value);
-    if (isObject(value) && !this.#marked.has(name)) this.#mark(name, value);
+    const seen = this.#seen.get(name);
+    this.#see(name, value, seen?.isMine === true && seen.value === value);
+    if (isObject(value) && !this.#marks.has(name)) this.#mark(name, { object: value });
     return value;
   }
 
@@ -64,13 +72,11 @@ export class SessionView {
 
   /** Takes back what this request assigned or changed and did not commit. */
   revert(): void {
-    for (const [name, object] of this.#marked) {
-      const mine = this.#assigned.has(name) ? this.#assigned.get(name) : object;
+    for (const [name, { object, isAssigned, assigned }] of this.#marks) {
       // Another request may have put another value in its place.
-      if (Object.is(mine, this.live.read(name))) this.live.revert(name);
+      if (Object.is(isAssigned ? assigned : object, this.live.read(name))) this.live.revert(name);
     }
-    this.#marked.clear();
-    this.#assigned.clear();
+    this.#marks.clear();
     this.#lost.clear();
     this.#seen.clear();
   }
@@ -81,7 +87,7 @@ export class SessionView {
    */
   preview(): AttributeTable {
     const table = new Map(this.live.table);
-    for (const name of this.#marked.keys()) {
+    for (const name of this.#marks.keys()) {
       const bytes = this.live.encoded(name);
       if (bytes === undefined) table.delete(name);
       else table.set(name, bytes);
@@ -115,41 +121,41 @@ export class SessionView {
 
   #foldAll(): number {
     for (const error of this.#lost.values()) throw error;
-    if (this.#marked.size === 0) return 0;
-    for (const name of this.#marked.keys()) this.#noteRefusal(name);
-    for (const [name, object] of this.#marked) this.#bringBack(name, object);
-    for (const [name, value] of this.#assigned) {
-      // Another request that had assigned the same has taken it back.
-      if (!this.live.holdsValue(name)) this.live.assign(name, value);
-    }
+    if (this.#marks.size === 0) return 0;
+    for (const [name, mark] of this.#marks) this.#catchUp(name, mark);
     for (const error of this.#lost.values()) throw error;
+
     const change = this.#foldMarked();
-    this.#assigned.clear();
-    for (const name of this.#marked.keys()) {
+    for (const [name, { object }] of this.#marks) {
       const seen = this.#seen.get(name);
       if (seen !== undefined) this.#see(name, this.live.read(name), seen.isMine);
-    }
-    // An object that was handed out may still be changed after this commit; a primitive value can not.
-    for (const [name, object] of this.#marked) {
-      if (object === undefined) this.#marked.delete(name);
-      else this.#markedAt.set(name, this.live.changes);
+      // An object that was handed out may still be changed after this commit; a primitive value can not.
+      if (object === undefined) this.#marks.delete(name);
+      else this.#mark(name, { object });
     }
     return change;
+  }
+
+  /** Sees to it that what this request did to an attribute is still there, whatever others did meanwhile. */
+  #catchUp(name: string, mark: Mark): void {
+    const refusal = this.live.refusalSince(name, mark.atChange);
+    const isStillThere = mark.object !== undefined && mark.object === this.live.read(name);
+    // Another request's commit had taken it along, and was refused.
+    if (refusal !== undefined && !isStillThere) {
+      this.#lose(name, refusal);
+      return;
+    }
+    this.#bringBack(name, mark);
+    // Another request that had assigned the same has taken it back.
+    if (mark.isAssigned && !this.live.holdsValue(name)) this.live.assign(name, mark.assigned);
   }
 
   #see(name: string, value: unknown, isMine: boolean): void {
     this.#seen.set(name, { value, bytes: this.live.table.get(name), isMine });
   }
 
-  /** Another request's commit may have taken along what this one did, and been refused. */
-  #noteRefusal(name: string): void {
-    const error = this.live.refusalSince(name, this.#markedAt.get(name) ?? 0);
-    const isStill = this.#marked.get(name) !== undefined && this.#marked.get(name) === this.live.read(name);
-    if (error !== undefined && !isStill) this.#lose(name, error);
-  }
-
   /** An object that was taken out of the session counts still, for what its handler did to it. */
-  #bringBack(name: string, object: object | undefined): void {
+  #bringBack(name: string, { object }: Mark): void {
     if (object === undefined || object === this.live.read(name)) return;
     try {
       this.live.bringBack(name, object, this.resolve);
@@ -164,20 +170,23 @@ export class SessionView {
   }
 
   #lose(name: string, thrown: unknown): void {
-    this.#marked.delete(name);
+    this.#marks.delete(name);
     this.#lost.set(name, MsmError.from(thrown, "MSM_ERR_CODEC"));
   }
 
-  #mark(name: string, object: object | undefined): void {
-    if (!this.#marked.has(name)) this.#markedAt.set(name, this.live.changes);
-    this.#marked.set(name, object);
+  #mark(name: string, mark: Partial<Mark>): void {
+    const { object, isAssigned = false, assigned } = mark;
+    this.#marks.set(name, { object, isAssigned, assigned, atChange: this.live.changes });
   }
 
   #assign(name: string, value: unknown): void {
     this.#forgive(name);
     this.live.assign(name, value);
-    this.#assigned.set(name, value);
-    this.#mark(name, isObject(value) ? value : undefined);
+    this.#mark(name, {
+      ...(isObject(value) ? { object: value } : {}),
+      isAssigned: true,
+      assigned: value,
+    });
     if (this.#seen.has(name)) this.#see(name, value, true);
   }
 
@@ -205,14 +214,10 @@ export class SessionView {
   #foldMarked(): number {
     const lost: string[] = [];
     try {
-      return this.live.fold(this.#marked.keys(), (name) => lost.push(name));
+      return this.live.fold(this.#marks.keys(), (name) => lost.push(name));
     } catch (thrown) {
-      const error = MsmError.from(thrown, "MSM_ERR_CODEC");
-      for (const name of lost) {
-        this.#marked.delete(name);
-        this.#lost.set(name, error);
-      }
-      throw error;
+      for (const name of lost) this.#lose(name, thrown);
+      throw MsmError.from(thrown, "MSM_ERR_CODEC");
     }
   }
 }
