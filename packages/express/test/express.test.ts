@@ -291,6 +291,25 @@ describe.each([
     expect(trusted.cookie).toContain("Secure");
   });
 
+  it.each(["lock", "release", "isLocked"])(
+    "keeps an attribute called %s, as express-session does",
+    async (name) => {
+      const app = framework();
+      app.use(session({ manager: newManager() }));
+      app.get("/set", (req, res) => {
+        Object.assign(req.session, { [name]: "the application's" });
+        res.send("ok");
+      });
+      app.get("/get", (req, res) => {
+        res.json([Reflect.get(req.session, name), Object.keys(req.session)]);
+      });
+      const client = visitor(await start(app));
+      await client.ask("/set");
+
+      expect(JSON.parse((await client.ask("/get")).body)).toEqual(["the application's", ["cookie", name]]);
+    },
+  );
+
   describe("whose req.session is taken away", () => {
     it("saves nothing, sends no cookie, and leaves the stored session alone", async () => {
       const app = framework();
@@ -383,6 +402,29 @@ describe.each([
       expect(read.cookie).toBeUndefined();
       expect(forget.cookie ?? "").not.toContain("Max-Age");
       expect(idle.slice(0, 2)).toEqual([1_800_000, 86_400_000]);
+    });
+
+    it("to more than ten years does no harm, to this request or to later ones", async () => {
+      const app = framework();
+      app.use(session({ manager: newManager() }));
+      app.get("/visit", (req, res) => {
+        req.session.visits = (req.session.visits ?? 0) + 1;
+        res.json(req.session.visits);
+      });
+      app.get("/for-ever", (req, res) => {
+        req.session.cookie.maxAge = 20 * 366 * 86_400_000;
+        res.send("ok");
+      });
+      const client = visitor(await start(app));
+      await client.ask("/visit");
+
+      for (const [path, body] of [
+        ["/for-ever", "ok"],
+        ["/visit", "2"],
+        ["/visit", "3"],
+      ] as const) {
+        expect(await client.ask(path)).toMatchObject({ status: 200, body });
+      }
     });
 
     it("costs nothing where the same age is set again", async () => {

@@ -1,3 +1,4 @@
+import { waitUntil } from "@msm/conformance";
 import {
   createSessionManager,
   type SessionManager,
@@ -42,16 +43,20 @@ function watchedManager(options: Partial<SessionManagerOptions> = {}) {
   return { manager: watched, opened };
 }
 
-async function visitorOf(app: Express) {
+/** Asks as one client, which keeps its session's cookie. `ask` resolves when the answer's head is there. */
+async function browserOf(app: Express) {
   const { url, close } = await serve(app);
   closings.push(close);
   let cookie = "";
-  return async (path: string) => {
-    const response = await fetch(url + path, { headers: { cookie } });
+  const ask = async (path: string, init: RequestInit = {}) => {
+    const response = await fetch(url + path, { ...init, headers: { cookie } });
     cookie = response.headers.getSetCookie()[0]?.split(";")[0] ?? cookie;
-    return response.text();
+    return response;
   };
+  return { ask, get: async (path: string) => (await ask(path)).text() };
 }
+
+const visitorOf = async (app: Express) => (await browserOf(app)).get;
 
 for (const [name, framework] of [
   ["Express 5", express],
@@ -153,6 +158,70 @@ for (const [name, framework] of [
       expect(await long).toBe("ok");
 
       expect(states).toEqual([1, [2, true], true, false]);
+    });
+
+    it("is given back where the session is taken from its request", async () => {
+      const app = framework();
+      const { manager } = watchedManager({ locking: "all" });
+      app.use(session({ manager }));
+      isLocked(app, "/visit");
+      app.get("/null", (req, res) => {
+        Object.assign(req, { session: null });
+        res.send("ok");
+      });
+      app.get("/delete", (req, res) => {
+        Reflect.deleteProperty(req, "session");
+        res.send("ok");
+      });
+      const get = await visitorOf(app);
+      await get("/visit");
+
+      for (const path of ["/null", "/delete"]) {
+        expect([await get(path), await get("/visit")]).toEqual(["ok", "true"]);
+      }
+    });
+
+    it("is given back with the head of a stream of events, however its type is spelled", async () => {
+      const app = framework();
+      const { manager } = watchedManager({ locking: "all" });
+      app.use(session({ manager }));
+      isLocked(app, "/visit");
+      app.get("/events", (_req, res) => {
+        res.writeHead(200, { "Content-Type": "Text/Event-Stream" });
+        res.write("data: 1\n\n");
+      });
+      const { ask, get } = await browserOf(app);
+      await get("/visit");
+
+      const events = await ask("/events");
+
+      expect(await get("/visit")).toBe("true");
+      await events.body?.cancel();
+    });
+
+    it("and the line before it are left by clients that go away", async () => {
+      const app = framework();
+      const { manager } = watchedManager({ locking: "all" });
+      app.use(session({ manager }));
+      isLocked(app, "/visit");
+      let isReached = false;
+      app.get("/never", () => {
+        isReached = true;
+      });
+      const { ask, get } = await browserOf(app);
+      await get("/visit");
+
+      const [leaving, waiting] = [new AbortController(), new AbortController()];
+      const never = expect(ask("/never", { signal: leaving.signal })).rejects.toThrow("aborted");
+      await waitUntil("the handler that never answers runs", () => isReached);
+      const second = expect(ask("/visit", { signal: waiting.signal })).rejects.toThrow("aborted");
+      await waitUntil("another request waits", () => manager.stats().waitingRequests === 1);
+      waiting.abort();
+      await waitUntil("nobody waits any more", () => manager.stats().waitingRequests === 0);
+      leaving.abort();
+
+      await Promise.all([never, second]);
+      expect(await get("/visit")).toBe("true");
     });
 
     it("renews the id and keeps the session, for callbacks and promises alike", async () => {
