@@ -83,7 +83,7 @@ export async function attributesOf(manager: SessionManager, cookie: string | und
 export const homeOf = (cookie: string | undefined): string => cookie!.split("-")[1]!;
 
 /** A call that waits at a gate. */
-export interface HeldCall {
+interface HeldCall {
   /** Resolves when the call is there. */
   readonly arrived: Promise<void>;
   letGo(): void;
