@@ -9,6 +9,12 @@ import { MissedRecords } from "./missed-records.js";
 import type { Ring } from "./ring.js";
 import type { RingNode } from "./ring-node.js";
 
+/**
+ * Where a session is said to be: the id of the node, from a cookie; or, where there is no cookie, a guess, which decides
+ * nothing where another node has a newer record.
+ */
+export type Hint = string | { readonly guess: string };
+
 /** A record that was found, checked, and where. */
 export interface FoundRecord {
   readonly kind: "found";
@@ -139,7 +145,7 @@ export class Replicas {
    * @param leftMs where this is no use of the session: what is left of its life, and stays so
    * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it cannot be known whether there is one, or which is the newest
    */
-  async read(identity: SessionIdentity, hint: string, leftMs?: number): Promise<ReadResult> {
+  async read(identity: SessionIdentity, hint: Hint, leftMs?: number): Promise<ReadResult> {
     const missed = this.#missedEnd(identity);
     if (missed !== undefined) return missed;
     const trusted = this.#trusted(identity, hint);
@@ -153,7 +159,7 @@ export class Replicas {
    * where that is the hinted one. Nothing is locked where there is no session.
    * @throws MsmError as `read`; what was taken is then given back
    */
-  async lock(identity: SessionIdentity, hint: string, lease: Lease): Promise<ReadResult | LockedRecord> {
+  async lock(identity: SessionIdentity, hint: Hint, lease: Lease): Promise<ReadResult | LockedRecord> {
     const missed = this.#missedEnd(identity);
     if (missed !== undefined) return missed;
     const trusted = this.#trusted(identity, hint);
@@ -291,7 +297,8 @@ export class Replicas {
   }
 
   /** The node that the hint names, where it can be asked alone. */
-  #trusted(identity: SessionIdentity, hint: string): RingNode | undefined {
+  #trusted(identity: SessionIdentity, hint: Hint): RingNode | undefined {
+    if (typeof hint !== "string") return undefined;
     const hinted = this.#parts.ring.node(hint);
     return hinted?.reachable === true && !hinted.isSuspect(this.#key(identity)) ? hinted : undefined;
   }
@@ -299,11 +306,12 @@ export class Replicas {
   /** Asks all nodes that can be reached, but for the one that has answered already. */
   async #readAll(
     identity: SessionIdentity,
-    hint: string,
+    hinted: Hint,
     asked: Answer | undefined,
     leftMs?: number,
   ): Promise<ReadResult> {
     const { ring } = this.#parts;
+    const hint = typeof hinted === "string" ? hinted : hinted.guess;
     const isSuspect = ring.node(hint)?.isSuspect(this.#key(identity)) === true;
     const others = ring.candidates(hint).filter((node) => node.reachable && node !== asked?.node);
     const answers = await Promise.all(others.map((node) => this.#ask(identity, node, { leftMs })));
@@ -314,7 +322,8 @@ export class Replicas {
       return "absent";
     }
     this.#checkCompared(answers, isSuspect);
-    return this.#settle(identity, hint, newest, answers, leftMs);
+    const home = typeof hinted === "string" ? hinted : newest.node.id;
+    return this.#settle(identity, home, newest, answers, leftMs);
   }
 
   /** Asked again where the reply was lost: with the same token that is safe, and the lease is perhaps ours already. */

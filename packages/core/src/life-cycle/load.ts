@@ -1,5 +1,5 @@
 import { MsmError } from "../errors.js";
-import type { FoundRecord, ReadResult } from "../failover/replicas.js";
+import type { FoundRecord, Hint, ReadResult } from "../failover/replicas.js";
 import type { LeasePlace } from "../locking/leased-lock.js";
 import type { LeaseAttempt, Leased } from "../locking/leases.js";
 import type { Parts } from "../parts.js";
@@ -17,7 +17,7 @@ import { conflictResolver } from "./conflicts.js";
  */
 export async function load(
   identity: SessionIdentity,
-  hint: string,
+  hint: Hint,
   parts: Parts,
   leftMs?: number,
 ): Promise<ReadResult> {
@@ -25,10 +25,10 @@ export async function load(
 }
 
 /** What a session that was found is worth: one whose absolute timeout has passed is over. */
-function judge(read: ReadResult, identity: SessionIdentity, hint: string, parts: Parts): ReadResult {
+function judge(read: ReadResult, identity: SessionIdentity, hint: Hint, parts: Parts): ReadResult {
   if (!isFound(read)) return read;
   if (hasExpired(read.record.expiresAtMs, parts)) return { kind: "ended", successor: undefined };
-  if (read.node.id !== hint) {
+  if (typeof hint === "string" && read.node.id !== hint) {
     parts.events.emit("relocated", { session: identity.name, from: hint, to: read.node.id });
   }
   return read;
@@ -43,7 +43,7 @@ export const isFound = (read: ReadResult): read is FoundRecord => read !== "abse
 /** Loads a session together with its lease, once. @throws MsmError as `load` */
 export async function loadWithLease(
   identity: SessionIdentity,
-  hint: string,
+  hint: Hint,
   lease: Lease,
   parts: Parts,
 ): Promise<LeaseAttempt<ReadResult>> {
@@ -82,8 +82,8 @@ const mostSuccessors = 4;
  */
 export async function follow(
   start: SessionIdentity,
-  hint: string,
-  look: (identity: SessionIdentity, hint: string) => Promise<Leased<ReadResult>>,
+  hint: Hint,
+  look: (identity: SessionIdentity, hint: Hint) => Promise<Leased<ReadResult>>,
   parts: Parts,
 ): Promise<Search> {
   let search = { identity: start, ...(await look(start, hint)) };
@@ -100,10 +100,10 @@ export async function follow(
 /** Loads the session of an id that is no cookie's, or its successor, as a session of its own. */
 export async function findAndRevive(
   start: SessionIdentity,
-  startHint: string,
+  startHint: Hint,
   parts: Parts,
 ): Promise<LiveSession | undefined> {
-  const look = async (identity: SessionIdentity, hint: string) => ({
+  const look = async (identity: SessionIdentity, hint: Hint) => ({
     found: await load(identity, hint, parts),
     lock: undefined,
   });

@@ -1,4 +1,4 @@
-import type { ReadResult } from "../failover/replicas.js";
+import type { Hint, ReadResult } from "../failover/replicas.js";
 import { type Leased, Leases } from "../locking/leases.js";
 import type { SessionLock } from "../locking/session-lock.js";
 import { waitingFor } from "../locking/waiting.js";
@@ -34,10 +34,10 @@ export function nonStickyMode(parts: Parts): Mode {
       return new RequestExchange({ ...start, ...found, isFound: true }, keeper, parts);
     },
     async openById(identity, { lock }) {
-      const hint = parts.ring.place(identity.digest).id;
-      const found = await find(identity, hint, lock);
-      // The cookie most likely says so; what it says is not known here.
-      if (found !== undefined) found.live.announcedNode = hint;
+      const guess = parts.ring.place(identity.digest).id;
+      const found = await find(identity, { guess }, lock);
+      // A node that did not answer is where the client's cookie most likely leads.
+      if (found?.live.lookedForOn.includes(guess) === false) found.live.announcedNode = guess;
       return found && new RequestExchange({ request: noRequest, ...found, isFound: true }, keeper, parts);
     },
     gauges: () => ({ localSessions: 0, unsavedSessions: 0, waitingRequests: leases.waiting }),
@@ -46,11 +46,11 @@ export function nonStickyMode(parts: Parts): Mode {
 
   async function find(
     start: SessionIdentity,
-    startHint: string,
+    startHint: Hint,
     wantsLock: boolean,
     onClose?: SessionRequest["onClose"],
   ): Promise<{ live: LiveSession; lock: SessionLock | undefined } | undefined> {
-    const look = (identity: SessionIdentity, hint: string): Promise<Leased<ReadResult>> =>
+    const look = (identity: SessionIdentity, hint: Hint): Promise<Leased<ReadResult>> =>
       lockOrNot(
         {
           identity,
@@ -66,7 +66,7 @@ export function nonStickyMode(parts: Parts): Mode {
     const { identity, found, lock } = await follow(start, startHint, look, parts);
     if (!isFound(found)) return undefined;
 
-    if (found.node.id === startHint) copies.renewSoon(identity, found);
+    if (typeof startHint !== "string" || found.node.id === startHint) copies.renewSoon(identity, found);
     else copies.makeSoon(identity, found);
     try {
       return { live: revive(identity, found, parts), lock };
@@ -138,7 +138,9 @@ function nonStickyKeeper(copies: CopyRenewals, leases: Leases, parts: Parts): Ke
     async reload(live) {
       if (live.stored === undefined) return undefined;
       const found = await load(live.identity, live.node, parts);
-      return isFound(found) ? revive(live.identity, found, parts) : undefined;
+      if (isFound(found)) return revive(live.identity, found, parts);
+      if (found !== "absent") noteEnd(live, found.successor, parts);
+      return undefined;
     },
   };
 }

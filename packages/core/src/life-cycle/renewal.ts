@@ -16,8 +16,6 @@ export interface Renewal {
   readonly grace: boolean;
   /** The former's table when it was given up. */
   readonly base: AttributeTable;
-  /** The table that the new one began with. */
-  readonly heritage: AttributeTable;
 }
 
 /**
@@ -25,7 +23,7 @@ export interface Renewal {
  * who was to become that one becomes the newest.
  */
 export function renewed(renewals: readonly Renewal[], newest: Renewal): readonly Renewal[] {
-  const { former, next, keep, grace, heritage } = newest;
+  const { former, next, keep, grace } = newest;
   const redirected = renewals.map((earlier) =>
     earlier.next === former
       ? {
@@ -33,7 +31,6 @@ export function renewed(renewals: readonly Renewal[], newest: Renewal): readonly
           next,
           keep: keep === "all" ? earlier.keep : keep,
           grace: earlier.grace && grace,
-          heritage,
         }
       : earlier,
   );

@@ -303,7 +303,7 @@ export class RequestExchange implements SessionExchange {
 
       const { live } = this.#view;
       if (ending.kind === "renewed") {
-        this.#goOnWith(ending.by, renewal.heritage, live.table);
+        this.#goOnWith(ending.by, renewal.base, live.table);
         await this.#keep(undefined);
       }
       await destroyWithHeirs(live, this.#keeper);
@@ -340,7 +340,7 @@ export class RequestExchange implements SessionExchange {
     view.revert();
     const next = create(this.#parts, heritage);
     this.#endedHere = true;
-    this.#renewals = renewed(this.#renewals, { former, next, keep, grace, base, heritage: next.table });
+    this.#renewals = renewed(this.#renewals, { former, next, keep, grace, base });
     this.#view = this.#enter(next);
     this.#owed = next.owedFromStart;
     this.#lost = undefined;
@@ -363,11 +363,13 @@ export class RequestExchange implements SessionExchange {
   async #reload(): Promise<void> {
     const { live } = this.#view;
     const reloaded = await this.#keeper.reload(live);
-    if (reloaded === undefined) throw goneError();
+    const isRenewed = reloaded === undefined && live.destroyed && live.successor !== undefined;
+    if (reloaded === undefined && !isRenewed) throw goneError();
     this.#view.revert();
-    if (reloaded !== live) this.#view = this.#enter(reloaded);
+    if (reloaded !== undefined && reloaded !== live) this.#view = this.#enter(reloaded);
     this.#owed = 0;
     this.#lost = undefined;
+    if (isRenewed && !(await this.#moveOn())) throw goneError();
   }
 
   #handle(): SessionHandle {

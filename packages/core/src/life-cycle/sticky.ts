@@ -1,7 +1,7 @@
 import { Background } from "../background.js";
 import type { SessionCookie } from "../cookie/session-cookie.js";
 import { MsmError } from "../errors.js";
-import type { FoundRecord, ReadResult } from "../failover/replicas.js";
+import type { FoundRecord, Hint, ReadResult } from "../failover/replicas.js";
 import type { ResolvedStickyOptions } from "../options.js";
 import type { Parts } from "../parts.js";
 import type { LiveSession } from "../session/live-session.js";
@@ -90,11 +90,12 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
     if (ending !== undefined && local === undefined) return undefined;
     if (local !== undefined) return { live: local.live, keeper };
 
-    const look = async (identity: SessionIdentity, hint: string) => ({
+    const look = async (identity: SessionIdentity, hint: Hint) => ({
       found: await load(identity, hint, parts),
       lock: undefined,
     });
-    const { identity, found } = await follow(start, parts.ring.place(start.digest).id, look, parts);
+    const guess = parts.ring.place(start.digest).id;
+    const { identity, found } = await follow(start, { guess }, look, parts);
     if (!isFound(found)) return undefined;
     const { route } = found.record;
     if (route !== options.route && route !== "") {
