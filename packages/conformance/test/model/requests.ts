@@ -118,9 +118,7 @@ export class Requests {
         exchange,
         session: ledger.begin(session.id, client.user),
       });
-      // Whoever stored it, it is in this process' memory now; or a node has it, though nobody was told so yet.
-      if (!session.isNew && this.#world.setting.mode === "sticky") request.session.keptBy ??= process;
-      else if (!session.isNew) request.session.stored = true;
+      if (!session.isNew) this.#noteFound(request.session, process);
       this.#open.push(request);
       running.hasSession = true;
       this.#checkLock(request, leasesTaken);
@@ -201,6 +199,13 @@ export class Requests {
       if (job !== undefined) this.#jobs.delete(job);
       this.#running.delete(number);
     }
+  }
+
+  /** Whoever stored it, it is in this process' memory now; or a node has it, though nobody was told so yet. */
+  #noteFound(session: ModelSession, process: Process): void {
+    const isSticky = this.#world.setting.mode === "sticky";
+    session.stored ||= !isSticky || (session.keptBy !== undefined && session.keptBy !== process);
+    if (isSticky) session.keptBy ??= process;
   }
 
   /** Requests of a process that was killed: nobody hears of them any more. */
@@ -302,8 +307,6 @@ export class Requests {
     const begunMs = clock.monotonicMs();
     const { leasesTaken } = request.process.line;
     if (request.exchange.session?.isLocked === true) return;
-    // LIMIT: it takes a save of its own that is under way for another's.
-    if (request.commitsUnderWay > 0) return;
     session.wasChangedUnlocked = true; // what it read before, it may change after
     this.#tell(request.number, "wants the lock");
     const locking = request.exchange.session?.lock() ?? Promise.resolve();
@@ -354,12 +357,8 @@ export class Requests {
     if (hasCode(error, "MSM_ERR_CONFLICT")) this.#refuse(covered);
     this.#follow(request);
     this.noteState(request);
-    // Another request had ended it, or given it a new id, before this one could.
-    const isTooLate = retired.some(({ wasDestroyed, renewals }) => wasDestroyed || renewals > 1);
-    if (outcome === "discarded" && isTooLate) session.endBegun = true;
-    // LIMIT: a request may lose its session where another one's renewal of the id meets an outage.
-    const isLost = (session.renewals > 0 || session.isRenewal) && this.#world.hasHadTrouble;
-    if (outcome === "discarded" && !isLost && !session.endBegun && !request.session.endBegun)
+    if (outcome === "discarded" && isTooLate(retired)) session.endBegun = true;
+    if (outcome === "discarded" && !session.endBegun && !request.session.endBegun)
       this.#violated(request, "was told that its session is destroyed, which nobody did");
     if (outcome === "failed" || outcome === "discarded") return false;
     const isKept = outcome === "kept" || this.#isAsync;
@@ -392,6 +391,7 @@ export class Requests {
       this.#tell(request.number, "has saved");
       this.#follow(request);
       this.noteState(request);
+      if (isTooLate(retired)) session.endBegun = true;
       // Where it was destroyed, nothing was saved.
       if (session.endBegun && session.successor === undefined) return;
       const isKept = this.#world.setting.mode === "sticky";
@@ -432,15 +432,9 @@ export class Requests {
   }
 
   async destroy(request: Request): Promise<void> {
-    // LIMIT: who looks for a session while it ends finds it, and the process has it again.
-    const isLookedFor = [...this.#running.values()].some(
-      ({ user, hasSession }) => user === request.client.user && !hasSession,
-    );
-    if (this.#world.setting.mode === "sticky" && isLookedFor) return;
-    // LIMIT: of a session that got a new id and ends in the same request, either id may live on.
-    if (request.retired.length > 0) return;
-    const { session } = request;
-    endWithSuccessors(session);
+    const { session, retired } = request;
+    for (const ended of [session, ...retired]) endWithSuccessors(ended);
+    request.retired = [];
     request.held = undefined;
     request.countsFrom = undefined;
     // A commit that comes before the end of it may still store them, for a moment.
@@ -453,7 +447,7 @@ export class Requests {
       this.#tell(request.number, "has destroyed its session");
       // Where there are several nodes, the one in trouble may not have taken the tombstone yet.
       if (this.#world.network.nodes.length === 1) session.goneAt = this.#world.ledger.tick();
-      session.endedBy = request.process;
+      for (const ended of [session, ...retired]) ended.endedBy = request.process;
     } catch (error) {
       if (request.process.line.cut) return;
       this.#checkError(request.number, error, session);
@@ -495,8 +489,6 @@ export class Requests {
       return;
     // Of two that renew the same session, the later one goes on with what the other one made of it.
     if (former.renewals > 0 && (grace || former.successor !== undefined)) return;
-    // LIMIT: of two new ids in one request, the first one's former id does not end.
-    if (request.retired.length > 0) return;
     this.#tell(request.number, `gives its session a new id, keeping ${keep}${grace ? ", with grace" : ""}`);
     former.renewals++;
     if (keep === "none") this.#giveUpWrites(request);
@@ -528,9 +520,7 @@ export class Requests {
     if (setCookie === undefined) return;
     const value = /^sid=([^;]*)/.exec(setCookie)?.[1] ?? "";
     if (value === "") {
-      // LIMIT: a renewal that meets an outage may end the session.
-      const isUnknown = session.isRenewal && this.#world.hasHadTrouble;
-      if (!session.endBegun && session.stored && !isUnknown)
+      if (!session.endBegun && session.stored)
         this.#violated(request, "clears the cookie of a session that nobody destroyed");
       client.cookie = undefined;
       return;
@@ -538,9 +528,9 @@ export class Requests {
     const named = successorsOf(session).find(({ id }) => id === idOf(value));
     if (named === undefined) this.#violated(request, "sends the cookie of another session");
     const isStored = session.stored || session.keptBy !== undefined || request.commitsUnderWay > 0;
-    // LIMIT: where the end of the former id fails, the request is told that the new one is not stored either.
-    const isUnknown = session.isRenewal && this.#world.hasHadTrouble;
-    if (!isStored && !session.endBegun && !isUnknown)
+    // A process stores in the background what it could not store with the request.
+    const isTriedAgain = session.isRenewal && this.#world.hasHadTrouble;
+    if (!isStored && !session.endBegun && !isTriedAgain)
       this.#violated(request, "sends the cookie of a session that is not stored");
     this.#tell(
       request.number,
@@ -696,8 +686,8 @@ export class Requests {
   ): void {
     request.retired = request.retired.filter((former) => !retired.includes(former));
     for (const former of retired) {
-      // LIMIT: the end of an id that was renewed with grace is given up where a node does not take it.
-      if (former.successor !== undefined && this.#world.hasHadTrouble) continue;
+      // LIMIT: an id that is given up while no node answers may live on in other processes.
+      if (this.#isAsync && this.#world.hasHadTrouble) continue;
       former.endedBy = request.process;
       former.renewedMs = begunMs;
       former.leadsUntilMs = this.#world.clock.monotonicMs() + graceMs;
@@ -787,6 +777,10 @@ function endWithSuccessors(session: ModelSession): void {
   session.wasDestroyed = true;
   for (const ended of successorsOf(session)) ended.endBegun = true;
 }
+
+/** Another request had ended it, or given it a new id, before this one could. */
+const isTooLate = (retired: readonly ModelSession[]) =>
+  retired.some(({ wasDestroyed, renewals }) => wasDestroyed || renewals > 1);
 
 const isUndecided = ({ state }: Write) => state === "open" || state === "sent";
 

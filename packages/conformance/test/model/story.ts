@@ -128,7 +128,6 @@ class Story {
         if (!this.#isOneFaultAtATime) this.#kill(this.#process(command.process));
         break;
       case "calm":
-        if (this.#isBound) await this.#answerAll();
         await this.#world.calmDown();
         this.#troubled = command.node % network.nodes.length;
         // LIMIT: with several nodes, what another process finds may be a backup that was left behind.
