@@ -365,8 +365,8 @@ export const mutants = [
     changes: [
       {
         file: `${core}/life-cycle/bury.ts`,
-        find: "  if (wasAnnounced) await parts.replicas.bury(live.identity, successorOf(live, parts));\n",
-        replace: "",
+        find: "const before = wasAnnounced\n",
+        replace: 'const before = wasAnnounced && live.identity.id === ""\n',
       },
     ],
     catchers: [
@@ -379,8 +379,8 @@ export const mutants = [
     changes: [
       {
         file: replicas,
-        find: "await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs));\n        return true;",
-        replace: "await node.run((storage) => storage.touch(key, 1));\n        return true;",
+        find: "const isTaken = await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs));",
+        replace: "const isTaken = (await node.run((storage) => storage.touch(key, 1))) || bytes.length > 0;",
       },
     ],
     catchers: [
@@ -393,9 +393,9 @@ export const mutants = [
     changes: [
       {
         file: replicas,
-        find: "this.#parts.ring.nodes.map(async (node) => {\n        if (await this.#buryOn",
+        find: "this.#parts.ring.nodes.map(async (node) => {\n        const end = await this.#buryOn",
         replace:
-          "[this.#parts.ring.place(identity.digest)].map(async (node) => {\n        if (await this.#buryOn",
+          "[this.#parts.ring.place(identity.digest)].map(async (node) => {\n        const end = await this.#buryOn",
       },
     ],
     catchers: [

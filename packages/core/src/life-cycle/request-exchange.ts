@@ -301,12 +301,12 @@ export class RequestExchange implements SessionExchange {
       this.#renewals = this.#renewals.filter((other) => other !== renewal);
       if (ending.kind === "ended") continue;
 
-      const { live } = this.#view;
+      const { next, base } = renewal;
       if (ending.kind === "renewed") {
-        this.#goOnWith(ending.by, renewal.base, live.table);
+        this.#goOnWith(ending.by, base, next.table);
         await this.#keep(undefined);
       }
-      await destroyWithHeirs(live, this.#keeper);
+      await destroyWithHeirs(next, this.#keeper);
       if (ending.kind === "destroyed") return false;
     }
     return true;
