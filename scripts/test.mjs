@@ -1,7 +1,8 @@
 /**
- * `pnpm test`: everything CI runs. A stage that fails does not keep the next from running. The last line alone is
- * `N passed, N failed`, over all test runs, with `, N skipped` behind it where tests were skipped; a failed build or
- * check counts as one failure. Exit code 1 where anything failed.
+ * `pnpm test`: everything CI runs, and whether the tests notice known defects. A stage that fails does not keep the next
+ * from running. The last line alone is `N passed, N failed`, over all test runs, with `, N skipped` behind it where tests
+ * were skipped; a failed build or check, or a defect that nothing noticed, counts as one failure. Exit code 1 where
+ * anything failed.
  *
  * With CI set nothing may be skipped: a skipped test is a failure.
  */
@@ -24,6 +25,7 @@ try {
     await runStage("check", [...pnpm(), "run", "check"]),
     await runTests("unit"),
     await runTests("e2e"),
+    await runStage("mutants", [process.execPath, join(root, "scripts", "mutants", "run.mjs")]),
   ];
   report(stages);
 } finally {
