@@ -1,3 +1,4 @@
+import type { SessionCookie } from "../cookie/session-cookie.js";
 import type { Hint, ReadResult } from "../failover/replicas.js";
 import { type Leased, Leases } from "../locking/leases.js";
 import type { SessionLock } from "../locking/session-lock.js";
@@ -25,13 +26,11 @@ export function nonStickyMode(parts: Parts): Mode {
   return {
     async open(request) {
       const cookie = parts.cookies.read(request.cookieHeader);
-      const start = { request, cookie, isLearnt: true };
-      if (cookie === undefined) return new RequestExchange({ ...start, live: create(parts) }, keeper, parts);
-
-      const wantsLock = parts.locking.locks(request);
-      const found = await find(identify(cookie.id), cookie.node, wantsLock, request.onClose);
-      if (found === undefined) return new RequestExchange({ ...start, live: create(parts) }, keeper, parts);
-      return new RequestExchange({ ...start, ...found, isFound: true }, keeper, parts);
+      const found = cookie && (await findFor(request, cookie));
+      const isFound = found !== undefined;
+      const live = isFound ? found.live : create(parts);
+      const start = { request, cookie, isLearnt: true, live, lock: found?.lock, isFound };
+      return new RequestExchange(start, keeper, parts);
     },
     async openById(identity, { lock }) {
       const guess = parts.ring.place(identity.digest).id;
@@ -43,6 +42,11 @@ export function nonStickyMode(parts: Parts): Mode {
     gauges: () => ({ localSessions: 0, unsavedSessions: 0, waitingRequests: leases.waiting }),
     drain: () => copies.drain(),
   };
+
+  function findFor(request: SessionRequest, cookie: SessionCookie) {
+    const wantsLock = parts.locking.locks(request);
+    return find(identify(cookie.id), cookie.node, wantsLock, request.onClose);
+  }
 
   async function find(
     start: SessionIdentity,

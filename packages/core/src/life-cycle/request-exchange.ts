@@ -107,20 +107,25 @@ export class RequestExchange implements SessionExchange {
 
   commit({ keepLease = false }: CommitOptions = {}): Promise<CommitResult> {
     const takingLock = this.#takingLock;
-    this.#commits = this.#commits.then(async () => {
-      if (takingLock !== undefined) await takingLock.catch(() => {}); // whoever called lock() hears of it
-      const result = await this.#commitOnce(keepLease ? undefined : this.#lock?.lock);
-      if (!keepLease) void this.#release();
-      return result;
+    this.#commits = this.#commits.then(() => {
+      const hasNoLock = this.#lock === undefined && takingLock === undefined;
+      return hasNoLock ? this.#commitOnce(undefined) : this.#commitLocked(keepLease, takingLock);
     });
     return this.#commits;
+  }
+
+  async #commitLocked(keepLease: boolean, takingLock: Promise<void> | undefined): Promise<CommitResult> {
+    if (takingLock !== undefined) await takingLock.catch(() => {}); // whoever called lock() hears of it
+    const result = await this.#commitOnce(keepLease ? undefined : this.#lock?.lock);
+    if (!keepLease) void this.#release();
+    return result;
   }
 
   async end(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
     await this.#commits;
-    await this.#release();
+    if (this.#lock !== undefined) await this.#release();
     const isKnown = this.#hasChanged || this.#isCommitted;
     if (isKnown && this.#start.isLearnt === true && this.#start.isFound === true) {
       this.#parts.locking.learn(this.#start.request, this.#hasChanged);
@@ -224,7 +229,8 @@ export class RequestExchange implements SessionExchange {
       this.#owed = Math.max(this.#owed, view.fold());
       if (view.live.changes > before) this.#hasChanged = true;
       const kept = await this.#keep(lock);
-      const outcome = (await this.#endFormers(renewals)) ? kept : "discarded";
+      const isGone = renewals.length > 0 && !(await this.#endFormers(renewals));
+      const outcome = isGone ? "discarded" : kept;
       this.#failed = false;
       this.#isCommitted = true;
       return outcome === "unneeded" ? unneeded : { outcome };

@@ -39,11 +39,11 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   return {
     async open(request) {
       const cookie = parts.cookies.read(request.cookieHeader);
-      const start = { request, cookie, isLearnt: true };
-      const found = cookie && (await lockAndFind(request, cookie));
-      if (found === undefined) return new RequestExchange({ ...start, live: create(parts) }, keeper, parts);
-      const { session, lock } = found;
-      return new RequestExchange({ ...start, live: session.live, lock, isFound: true }, keeper, parts);
+      const found = cookie && (mineAtOnce(request, cookie) ?? (await lockAndFind(request, cookie)));
+      const isFound = found !== undefined;
+      const live = isFound ? found.session.live : create(parts);
+      const start = { request, cookie, isLearnt: true, live, lock: found?.lock, isFound };
+      return new RequestExchange(start, keeper, parts);
     },
     async openById(identity, { lock: wantsLock }) {
       const find = () => findById(identity);
@@ -64,6 +64,11 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
       await background.drain();
     },
   };
+
+  /** What most requests of a sticky session are: in the process that owns it, and in nobody's way. */
+  function mineAtOnce(request: SessionRequest, cookie: SessionCookie) {
+    return parts.locking.locks(request) || dying.has(cookie.id) ? undefined : unlocked(mine(cookie));
+  }
 
   async function lockAndFind(request: SessionRequest, cookie: SessionCookie) {
     const find = async () => {

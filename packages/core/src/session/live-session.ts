@@ -347,6 +347,11 @@ export class LiveSession {
     return given;
   }
 
+  /** True where any change was given up while the requests that have the session now had it. */
+  get hasRefusals(): boolean {
+    return this.#refused.size > 0;
+  }
+
   /** Why what was done to an attribute when `change` was the newest change was given up; undefined where it was not. */
   refusalSince(name: string, change: number): MsmError | undefined {
     const refusal = this.#refusals.get(name);
@@ -413,8 +418,10 @@ export class LiveSession {
   settle(): void {
     for (const name of this.#values.keys()) if (!this.#clean.has(name)) this.#values.delete(name);
     this.#contested.clear();
-    this.#refused.clear();
-    this.#refusals.clear();
+    if (this.#refusals.size > 0) {
+      this.#refused.clear();
+      this.#refusals.clear();
+    }
     this.resolve = this.defaultResolve;
   }
 

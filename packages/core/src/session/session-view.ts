@@ -112,6 +112,7 @@ export class SessionView {
 
   /** Why something that this request folded, or that it waits for, was given up; undefined where nothing was. */
   refusal(owed: number): MsmError | undefined {
+    if (!this.live.hasRefusals) return undefined;
     for (const change of [owed, ...this.#changes]) {
       const error = this.live.refusal(change);
       if (error !== undefined) return error;
