@@ -92,6 +92,7 @@ function createParts(resolved: ResolvedOptions, options: SessionManagerOptions):
   return {
     options: resolved,
     clock,
+    random: Math.random,
     events,
     sealer,
     ring,

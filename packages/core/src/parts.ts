@@ -15,6 +15,8 @@ import type { RecordSealer } from "./session/record.js";
 export interface Parts {
   readonly options: ResolvedOptions;
   readonly clock: Clock;
+  /** Random numbers from 0 to below 1, which keep processes from meeting again and again; no secrets come of them. */
+  readonly random: () => number;
   readonly events: EventEmitter;
   readonly codecs: Codecs;
   readonly cookies: SessionCookies;

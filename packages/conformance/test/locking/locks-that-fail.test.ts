@@ -1,7 +1,14 @@
-import { type MsmError, memoryStorage, type SessionManager, type Storage } from "@msm/core";
+import { type Codec, type MsmError, memoryStorage, type SessionManager, type Storage } from "@msm/core";
 import { describe, expect, it } from "vitest";
 import { type TestClock, testClient } from "../../src/index.js";
 import { attributesOf, begin, close, gatedStorage, modes, open, type Stage } from "./stage.js";
+
+/** A codec that not every process has. */
+const strange: Codec = {
+  name: "strange",
+  encode: (value) => (value === undefined ? undefined : Buffer.from(JSON.stringify(value))),
+  decode: (bytes) => JSON.parse(Buffer.from(bytes).toString()),
+};
 
 for (const mode of modes) {
   describe(`lock(), ${mode}`, () => {
@@ -61,20 +68,32 @@ for (const mode of modes) {
 
 describe("a lease", () => {
   it("is given back where what was loaded with it cannot be read", async () => {
-    const { running, client } = await begin({
-      locking: "all",
-      codec: {
-        name: "strange",
-        encode: (value: unknown) => (value === undefined ? undefined : Buffer.from(JSON.stringify(value))),
-        decode: (bytes: Uint8Array) => JSON.parse(Buffer.from(bytes).toString()),
-      },
-    });
+    const { running, client } = await begin({ locking: "all", codec: strange });
     const other = running.start("app2", { codec: "json" });
     await expect(open(other, client.cookie)).rejects.toMatchObject({ code: "MSM_ERR_CODEC" });
 
     const request = await open(running.start("app3"), client.cookie); // at once: the clock stands still
 
     expect([request.session!.isLocked, request.session!.attributes.user]).toEqual([true, "anna"]);
+    await close(request);
+  });
+
+  it("that lock() took is given back where what it loaded cannot be used", async () => {
+    const { running, one, client } = await begin({ locking: "app" });
+    const other = running.start("app2", { codec: strange });
+    const request = await open(one, client.cookie);
+    await testClient(client.cookie).visit(other, (attributes) => {
+      attributes.count = 5;
+    });
+    await expect(request.session!.lock()).rejects.toMatchObject({ code: "MSM_ERR_CODEC" });
+
+    const next = await open(other, client.cookie);
+    const locking = next.session!.lock();
+    await running.clock.turn(100);
+    await locking;
+
+    expect(next.session!.isLocked).toBe(true);
+    await close(next);
     await close(request);
   });
 

@@ -85,7 +85,7 @@ function createLeases(parts: Parts): Leases {
   const { clock, events, options } = parts;
   return new Leases(options, {
     clock,
-    random: Math.random,
+    random: parts.random,
     onLost: (session, heldMs) => events.emit("leaseLost", { session, heldMs }),
   });
 }
@@ -106,11 +106,15 @@ function nonStickyKeeper(copies: CopyRenewals, leases: Leases, parts: Parts): Ke
         if (found !== "absent") noteEnd(live, found.successor, parts);
         throw goneError();
       }
-      const isNewer = found.record.writeId !== stored.writeId;
-      const refusal = isNewer ? mergeWith(found, live, parts) : undefined;
-      if (refusal === undefined) return lock;
-      await lock?.release();
-      throw refusal;
+      try {
+        const isNewer = found.record.writeId !== stored.writeId;
+        const refusal = isNewer ? mergeWith(found, live, parts) : undefined;
+        if (refusal !== undefined) throw refusal;
+        return lock;
+      } catch (error) {
+        await lock?.release();
+        throw error;
+      }
     },
 
     async keep(live, _change, lock) {

@@ -217,9 +217,9 @@ function homeOf({ node, announcedNode }: LiveSession, { ring }: Parts): string {
 }
 
 /** Waits for a random time, longer from one merge to the next, so that saves that met once do not do so again. */
-function pauseAfter(merges: number, { clock }: Parts): Promise<void> {
+function pauseAfter(merges: number, { clock, random }: Parts): Promise<void> {
   const mostMs = Math.min(2 ** (merges - hastyMerges), longestPauseMs);
-  return new Promise((resolve) => void clock.after(Math.random() * mostMs, resolve));
+  return new Promise((resolve) => void clock.after(random() * mostMs, resolve));
 }
 
 /** The version that a write of this session replaces. */
