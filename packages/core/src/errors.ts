@@ -44,6 +44,13 @@ const retryAfterSeconds: Partial<Record<MsmErrorCode, number>> = {
   MSM_ERR_LOCK_QUEUE_FULL: 1,
 };
 
+/** What belongs to an error besides its code and message. */
+export interface MsmErrorOptions {
+  readonly cause?: unknown;
+  /** See `MsmError.isOfOnePart`. */
+  readonly isOfOnePart?: boolean;
+}
+
 const brand = Symbol.for("msm.error");
 
 /**
@@ -57,8 +64,10 @@ export class MsmError extends Error {
   readonly statusCode: number;
   /** Headers that the answer to such a request should have. Express and Koa set them by themselves. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Storage trouble with a part of a node only, such as one shard of a Redis Cluster: what lies elsewhere is well. */
+  readonly isOfOnePart?: true;
 
-  constructor(code: MsmErrorCode, message: string, options: { cause?: unknown } = {}) {
+  constructor(code: MsmErrorCode, message: string, options: MsmErrorOptions = {}) {
     super(`${code}: ${message}`, options);
     this.name = "MsmError";
     this.code = code;
@@ -66,6 +75,7 @@ export class MsmError extends Error {
     this.statusCode = this.status;
     const seconds = retryAfterSeconds[code];
     if (seconds !== undefined) this.headers = { "Retry-After": String(seconds) };
+    if (options.isOfOnePart === true) this.isOfOnePart = true;
     Object.defineProperty(this, brand, { value: true });
   }
 

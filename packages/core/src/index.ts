@@ -2,7 +2,7 @@ export type { Clock } from "./clock.js";
 export { systemClock } from "./clock.js";
 export type { Codec } from "./codec/codec.js";
 export { jsonCodec } from "./codec/json.js";
-export type { MsmErrorCode } from "./errors.js";
+export type { MsmErrorCode, MsmErrorOptions } from "./errors.js";
 export { MsmError } from "./errors.js";
 export type { SessionEvents, Unsubscribe } from "./events.js";
 export type { NodeHealth } from "./failover/health.js";

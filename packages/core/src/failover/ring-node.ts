@@ -125,8 +125,9 @@ export class RingNode {
   }
 
   #noteFailure(error: MsmError): void {
-    // A node that refuses a write still answers: its full memory is no reason not to read from it.
-    if (this.#closed || error.code === "MSM_ERR_STORAGE_REFUSED") return;
+    // A node that refuses a write still answers: its full memory is no reason not to read from it. Nor is one shard
+    // that fails a reason to do without the others.
+    if (this.#closed || error.code === "MSM_ERR_STORAGE_REFUSED" || error.isOfOnePart) return;
     this.#failures++;
     if (this.#down !== undefined) return;
     if (this.#failures >= failuresUntilDown) this.#goDown(error);
