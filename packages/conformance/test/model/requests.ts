@@ -23,6 +23,8 @@ export interface Request {
   isWaiting: boolean;
   /** Whether it has, or had, its session to itself. */
   hasLocked: boolean;
+  /** Whether it overwrites nothing, as it had a lock, be it under a former id. */
+  isStrict: boolean;
   /** A commit is under way that lets the next one in. */
   isReleasing: boolean;
   /** The number from which it counts on. */
@@ -492,8 +494,12 @@ export class Requests {
     this.#tell(request.number, `gives its session a new id, keeping ${keep}${grace ? ", with grace" : ""}`);
     former.renewals++;
     if (keep === "none") this.#giveUpWrites(request);
-    await this.#regenerated(request, session.regenerate({ keep, grace }));
+    const isRenewed = await this.#regenerated(request, session.regenerate({ keep, grace }));
     if (request.process.line.cut) return;
+    if (!isRenewed) {
+      former.renewals--;
+      return;
+    }
     const { user } = request.client;
     const next = this.#world.ledger.begin(session.id, user, keep === "all" ? former : undefined);
     if (grace) former.successor = next;
@@ -501,11 +507,18 @@ export class Requests {
     request.retired = [...request.retired, former];
   }
 
-  /** Its handler waits until the session has its new id. */
-  async #regenerated(request: Request, regenerating: Promise<void>): Promise<void> {
+  /** Its handler waits until the session has its new id. @returns false where what was to be kept gave way in a conflict */
+  async #regenerated(request: Request, regenerating: Promise<void>): Promise<boolean> {
     request.isWaiting = true;
-    await this.#world.promised(`regenerate() of ${request.number}`, regenerating);
-    request.isWaiting = false;
+    try {
+      await this.#world.promised(`regenerate() of ${request.number}`, regenerating);
+      return true;
+    } catch (error) {
+      if (!request.process.line.cut) this.#checkError(request.number, error, request.session);
+      return false;
+    } finally {
+      request.isWaiting = false;
+    }
   }
 
   async #end(request: Request): Promise<void> {
@@ -577,6 +590,7 @@ export class Requests {
     const { session, process, exchange } = request;
     if (exchange.session?.isLocked !== true) return;
     request.hasLocked = true;
+    request.isStrict = true;
     session.wasLocked = true;
     if (this.#world.setting.mode === "non-sticky" && process.line.leasesTaken === leasesTakenBefore)
       this.#violated(request, "has a lock that no node gave");
@@ -671,9 +685,10 @@ export class Requests {
     if (session !== undefined && session !== request.session) this.#goOver(request, session);
   }
 
-  /** Under its new id, the request has the session no longer to itself. */
+  /** Under its new id, the request has the session no longer to itself, and overwrites nothing there all the same. */
   #goOver(request: Request, session: ModelSession): void {
     request.session = session;
+    session.wasLocked ||= request.isStrict;
     request.held = undefined;
     request.hasLocked = false;
     request.countsFrom = undefined;
@@ -762,6 +777,7 @@ function newRequest(start: Pick<Request, "number" | "client" | "process" | "exch
     headersSent: false,
     isWaiting: false,
     hasLocked: false,
+    isStrict: false,
     isReleasing: false,
     countsFrom: undefined,
     held: undefined,
