@@ -127,6 +127,46 @@ describe("what one request of a sticky session gives up", () => {
     expect((await attributesOf(one, client.cookie)).cart).toBeUndefined();
   });
 
+  it("is not what another had assigned before it, also where that one gives it a new id", async () => {
+    for (const renews of [false, true]) {
+      const { one, client } = await begin({ mode: "sticky" });
+      const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];
+
+      first.session!.attributes.count += 1;
+      second.session!.attributes.count += 1; // 2: it sees what the first one has not committed yet
+      await second.session!.reload();
+      expect(second.session!.attributes.count).toBe(1);
+      if (renews) await first.session!.regenerate({ keep: "all" });
+
+      const { outcome, cookie = client.cookie } = await close(first);
+      expect(outcome).toBe("stored");
+      expect((await attributesOf(one, cookie)).count).toBe(1);
+    }
+  });
+
+  it("is none of the increments of two others", async () => {
+    const { one, client } = await begin({ mode: "sticky" });
+    const [first, second, third] = await Promise.all([1, 2, 3].map(() => open(one, client.cookie)));
+
+    for (const { session } of [first!, second!, third!]) session!.attributes.count += 1;
+    await third!.session!.reload();
+    for (const request of [third!, first!, second!]) await close(request);
+
+    expect((await attributesOf(one, client.cookie)).count).toBe(2);
+  });
+
+  it("is not what another had changed in place before it", async () => {
+    const { one, client } = await begin({ mode: "sticky" });
+    const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];
+
+    first.session!.attributes.cart.n = 1;
+    second.session!.attributes.cart = { n: 7 };
+    await second.session!.reload();
+
+    expect((await close(first)).outcome).toBe("stored");
+    expect((await attributesOf(one, client.cookie)).cart).toEqual({ n: 1 });
+  });
+
   it.each([
     ["assigned another value", { own: { count: 1 }, other: { count: 7 } }],
     ["assigned the same value", { own: { seen: true }, other: { seen: true } }],
@@ -212,6 +252,23 @@ describe("a refused change of a sticky session", () => {
     const next = await opening;
     expect(next.session!.attributes.count).toBe(5);
     await close(next);
+  });
+
+  it("is told by regenerate() to who would keep it under the new id", async () => {
+    const { one, client } = await begin({ mode: "sticky", onConflict: "fail" });
+    const late = await open(one, client.cookie);
+    const seen: number = late.session!.attributes.count;
+    await client.visit(one, (attributes) => {
+      attributes.count = 5;
+    });
+    late.session!.attributes.count = seen + 1;
+
+    await expect(late.session!.regenerate({ keep: "all" })).rejects.toMatchObject({
+      code: "MSM_ERR_CONFLICT",
+    });
+
+    expect((await close(late)).code).toBe("MSM_ERR_CONFLICT");
+    expect((await attributesOf(one, client.cookie)).count).toBe(5);
   });
 
   it("refuses nobody who only reads, however long other requests stay open", async () => {

@@ -33,6 +33,14 @@ export interface Succession extends SuccessorPlace {
   readonly base: AttributeTable;
 }
 
+/** A value that an attribute was given, over those that it had before, while no fold has taken any of them. */
+interface Unfolded {
+  /** Which request gave it; undefined where it is an object that was there, which others may have changed in place. */
+  readonly by: object | undefined;
+  readonly value: unknown;
+  readonly below: Unfolded | undefined;
+}
+
 /** Saved versions that a session is known to contain; older ones have long been replaced everywhere. */
 const mostContained = 32;
 
@@ -115,6 +123,8 @@ export class LiveSession {
   readonly #contested = new Map<string, Uint8Array | undefined>();
   /** Objects that a merge or a failed fold took out of the session while handlers may hold them, with what stood then. */
   readonly #detached = new WeakMap<object, Uint8Array | undefined>();
+  /** What each attribute was given since the last fold, the newest on top: a request may take back its own. */
+  readonly #unfolded = new Map<string, Unfolded>();
   /** Names whose value is known to be what the table's bytes decode to. */
   readonly #clean = new Set<string>();
 
@@ -271,10 +281,14 @@ export class LiveSession {
     return [...names];
   }
 
-  /** @throws MsmError MSM_ERR_ATTRIBUTE_NAME */
-  assign(name: string, value: unknown): void {
+  /**
+   * @param by the request that assigns, see `revert`
+   * @throws MsmError MSM_ERR_ATTRIBUTE_NAME
+   */
+  assign(name: string, value: unknown, by: object): void {
     checkAttributeName(name);
     if (this.holders > 1) this.#rememberReplaced(name, value);
+    if (this.holders > 0) this.#noteUnfolded(name, value, by);
     this.#values.set(name, value);
     this.#clean.delete(name);
   }
@@ -284,10 +298,30 @@ export class LiveSession {
     return this.#values.has(name);
   }
 
-  /** Takes back what an attribute was assigned, or how its value was changed, since the last fold. */
-  revert(name: string): void {
+  /**
+   * Takes back what a request assigned to an attribute, or how its value was changed, since the last fold. What another
+   * request had assigned before stands again, as that one may be told that it is stored.
+   */
+  revert(name: string, by: object): void {
+    const left = without(this.#unfolded.get(name), by);
+    if (left !== undefined && left.value === this.#values.get(name)) {
+      this.#unfolded.set(name, left);
+      return;
+    }
     this.#drop(name);
-    this.#contested.delete(name);
+    if (left === undefined) {
+      this.#contested.delete(name);
+      return;
+    }
+    this.#unfolded.set(name, left);
+    this.#values.set(name, left.value);
+  }
+
+  /** As `revert`, where another request has already put another value in the place of this one's. */
+  forgetUnfolded(name: string, by: object): void {
+    const left = without(this.#unfolded.get(name), by);
+    if (left === undefined) this.#unfolded.delete(name);
+    else this.#unfolded.set(name, left);
   }
 
   /**
@@ -305,6 +339,7 @@ export class LiveSession {
         const bytes = this.#foldedBytes(name, onLost);
         if (sameBytes(bytes, this.#table.get(name))) {
           if (this.#values.has(name)) this.#clean.add(name);
+          this.#unfolded.delete(name);
         } else {
           folded ??= new Map(this.#table);
           if (bytes === undefined) folded.delete(name);
@@ -319,7 +354,10 @@ export class LiveSession {
     this.#checkSize(folded, changed, onLost);
     this.#table = folded;
     this.#changes++;
-    for (const name of changed) this.#changedBy.set(name, this.#changes);
+    for (const name of changed) {
+      this.#changedBy.set(name, this.#changes);
+      this.#unfolded.delete(name);
+    }
     this.#noteUnsaved(changed);
     return this.#changes;
   }
@@ -418,6 +456,7 @@ export class LiveSession {
   settle(): void {
     for (const name of this.#values.keys()) if (!this.#clean.has(name)) this.#values.delete(name);
     this.#contested.clear();
+    this.#unfolded.clear();
     if (this.#refusals.size > 0) {
       this.#refused.clear();
       this.#refusals.clear();
@@ -466,10 +505,21 @@ export class LiveSession {
     }
   }
 
+  /** An object that was there before stays below: another request may have changed it in place. */
+  #noteUnfolded(name: string, value: unknown, by: object): void {
+    const current = this.#values.get(name);
+    const others = without(this.#unfolded.get(name), by);
+    const isObject = typeof current === "object" && current !== null;
+    const isNoted = others?.value === current || this.#unfolded.get(name)?.value === current;
+    const below = isObject && !isNoted ? { by: undefined, value: current, below: others } : others;
+    this.#unfolded.set(name, { by, value, below });
+  }
+
   /** Takes a value out of the session; `bringBack` knows objects again. */
   #drop(name: string): void {
     const value = this.#values.get(name);
     this.#values.delete(name);
+    this.#unfolded.delete(name);
     this.#clean.delete(name);
     if (typeof value === "object" && value !== null) this.#detached.set(value, this.#table.get(name));
   }
@@ -518,6 +568,14 @@ export class LiveSession {
     if (sameBytes(mine, base) || (mine === undefined && theirs === undefined)) return theirs;
     return this.resolve({ name, base, mine, theirs });
   }
+}
+
+/** What is left of the values that an attribute was given, without those of one request. */
+function without(given: Unfolded | undefined, by: object): Unfolded | undefined {
+  if (given === undefined) return undefined;
+  const below = without(given.below, by);
+  if (given.by === by) return below;
+  return below === given.below ? given : { ...given, below };
 }
 
 function fits(table: AttributeTable, mostBytes: number): boolean {

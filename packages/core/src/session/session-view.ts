@@ -74,7 +74,8 @@ export class SessionView {
   revert(): void {
     for (const [name, { object, isAssigned, assigned }] of this.#marks) {
       // Another request may have put another value in its place.
-      if (Object.is(isAssigned ? assigned : object, this.live.read(name))) this.live.revert(name);
+      if (Object.is(isAssigned ? assigned : object, this.live.read(name))) this.live.revert(name, this);
+      else this.live.forgetUnfolded(name, this);
     }
     this.#marks.clear();
     this.#lost.clear();
@@ -83,9 +84,10 @@ export class SessionView {
 
   /**
    * The table as it would be with what this request changed; the session stays as it is.
-   * @throws MsmError MSM_ERR_CODEC
+   * @throws MsmError as `fold`
    */
   preview(): AttributeTable {
+    this.#catchUpAll();
     const table = new Map(this.live.table);
     for (const name of this.#marks.keys()) {
       const bytes = this.live.encoded(name);
@@ -121,10 +123,8 @@ export class SessionView {
   }
 
   #foldAll(): number {
-    for (const error of this.#lost.values()) throw error;
+    this.#catchUpAll();
     if (this.#marks.size === 0) return 0;
-    for (const [name, mark] of this.#marks) this.#catchUp(name, mark);
-    for (const error of this.#lost.values()) throw error;
 
     const change = this.#foldMarked();
     for (const [name, { object }] of this.#marks) {
@@ -135,6 +135,13 @@ export class SessionView {
       else this.#mark(name, { object });
     }
     return change;
+  }
+
+  /** @throws MsmError as `fold` */
+  #catchUpAll(): void {
+    for (const error of this.#lost.values()) throw error;
+    for (const [name, mark] of this.#marks) this.#catchUp(name, mark);
+    for (const error of this.#lost.values()) throw error;
   }
 
   /** Sees to it that what this request did to an attribute is still there, whatever others did meanwhile. */
@@ -148,7 +155,7 @@ export class SessionView {
     }
     this.#bringBack(name, mark);
     // Another request that had assigned the same has taken it back.
-    if (mark.isAssigned && !this.live.holdsValue(name)) this.live.assign(name, mark.assigned);
+    if (mark.isAssigned && !this.live.holdsValue(name)) this.live.assign(name, mark.assigned, this);
   }
 
   #see(name: string, value: unknown, isMine: boolean): void {
@@ -182,7 +189,7 @@ export class SessionView {
 
   #assign(name: string, value: unknown): void {
     this.#forgive(name);
-    this.live.assign(name, value);
+    this.live.assign(name, value, this);
     this.#mark(name, {
       ...(isObject(value) ? { object: value } : {}),
       isAssigned: true,

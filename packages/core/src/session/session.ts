@@ -70,7 +70,10 @@ export interface Session {
   /** Gives up this request's changes and reads the session anew. Rejects with MSM_ERR_SESSION_GONE where there is none. */
   reload(): Promise<void>;
 
-  /** Gives the session a new id, at the next commit: the new one is stored first, then the old one ends. */
+  /**
+   * Gives the session a new id, at the next commit: the new one is stored first, then the old one ends. Rejects as a
+   * commit would where what is to be kept cannot be: MSM_ERR_CONFLICT, MSM_ERR_CODEC.
+   */
   regenerate(options?: RegenerateOptions): Promise<void>;
 
   /**
