@@ -303,9 +303,9 @@ export const mutants = [
     needs: "memcached",
     changes: [
       {
-        file: `${core}/storage/memcached-protocol.ts`,
-        find: "  opcode: opcode.replace,",
-        replace: "  opcode: 0x01,",
+        file: `${core}/storage/memcached-binary.ts`,
+        find: "  replace: opcode.replace,",
+        replace: "  replace: opcode.set,",
       },
     ],
     catchers: [
@@ -322,8 +322,8 @@ export const mutants = [
     changes: [
       {
         file: memcached,
-        find: 'if (reply.status === status.notFound) return { kind: "gone" };',
-        replace: "if (reply.status === status.notFound) return create(connection, keys, { record, ttlMs });",
+        find: 'if (reply.status === "notFound") return { kind: "gone" };',
+        replace: 'if (reply.status === "notFound") return create(connection, keys, { record, ttlMs });',
       },
     ],
     catchers: [contract("memcached", "save gives gone where the record's time was over since it was loaded")],

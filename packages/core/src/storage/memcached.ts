@@ -1,24 +1,22 @@
 import { MsmError } from "../errors.js";
 import { withDeadline } from "./deadline.js";
+import { type MemcachedAccess, type MemcachedAddress, memcachedAddress } from "./memcached-address.js";
+import type { ConnectionMark, MemcachedConnection } from "./memcached-connection.js";
 import {
   add,
   deleteIf,
   get,
   getAndTouch,
+  type MemcachedAnswer,
   type MemcachedReply,
   type MemcachedRequest,
+  ping,
   replace,
   set,
-  status,
   touch,
-  version,
-} from "./memcached-protocol.js";
-import {
-  type Answers,
-  type ConnectionMark,
-  guardedConnection,
-  type MemcachedConnection,
-} from "./memjs-guard.js";
+} from "./memcached-requests.js";
+import { guardedConnection } from "./memjs-guard.js";
+import { metaConnection } from "./meta-connection.js";
 import { ownBytes } from "./own-bytes.js";
 import { idleTimeoutMsOf, isTombstone, tombstoneVersion, versionOf, writeIdOf } from "./record-prefix.js";
 import type {
@@ -32,23 +30,21 @@ import type {
 } from "./storage.js";
 import { type StorageKeys, storageKeys } from "./storage-keys.js";
 
-export interface MemcachedStorageOptions {
+export interface MemcachedStorageOptions extends MemcachedAccess {
   readonly host: string;
   readonly port: number;
-  /** For SASL; both or neither. */
-  readonly username?: string;
-  readonly password?: string;
   /** Deadline of each operation, connecting included, in milliseconds. Default 250. */
   readonly operationTimeoutMs?: number;
 }
 
 /**
- * A storage node on a memcached server, through memjs (binary protocol).
+ * A storage node on a memcached server: through memjs in the binary protocol, or in the meta protocol.
  *
  * TTLs count in whole seconds, rounded up, and a lease lives 3 s at least: memcached's clock ticks once a second. The
  * server must not run with `-C`, which turns off the version check. Uses one connection, and another one for `ping()`;
  * each is opened when it is first needed. Operations reject with MSM_ERR_STORAGE_UNAVAILABLE, _TIMEOUT, _PROTOCOL,
  * _REFUSED (too large, no memory), or MSM_ERR_CLOSED after `close()`.
+ * @throws MsmError MSM_ERR_OPTION
  */
 export function memcachedStorage(options: MemcachedStorageOptions): Storage {
   return new MemcachedStorage(options);
@@ -90,15 +86,11 @@ class MemcachedStorage implements Storage {
   #isClosed = false;
 
   constructor(options: MemcachedStorageOptions) {
-    const { host, port, username, password, operationTimeoutMs = 250 } = options;
+    const { operationTimeoutMs = 250 } = options;
     this.#timeoutMs = operationTimeoutMs;
+    const address = memcachedAddress(options);
     const prepare = async () => {
-      const { Server } = await import("memjs");
-      const connection = guardedConnection(
-        Server,
-        { host, port, username, password },
-        2 * operationTimeoutMs,
-      );
+      const connection = await prepareConnection(address, 2 * operationTimeoutMs);
       this.#opened.push(connection);
       return connection;
     };
@@ -145,7 +137,7 @@ class MemcachedStorage implements Storage {
   touch(key: string, ttlMs: number): Promise<boolean> {
     return this.#perform("touch", key, async (connection, keys) => {
       const reply = await askOne(connection, touch(keys.record, ttlMs));
-      return reply.status === status.ok;
+      return reply.status === "ok";
     });
   }
 
@@ -159,7 +151,7 @@ class MemcachedStorage implements Storage {
 
   ping(): Promise<unknown> {
     return this.#within("ping", this.#forPing, async (connection) => {
-      const answers = await ask(connection, [version]);
+      const answers = await ask(connection, [ping]);
       return answers.connection;
     });
   }
@@ -198,6 +190,16 @@ class MemcachedStorage implements Storage {
   }
 }
 
+/** Makes what connects when it is first asked. */
+async function prepareConnection(
+  address: MemcachedAddress,
+  connectTimeoutMs: number,
+): Promise<MemcachedConnection> {
+  if (address.protocol === "meta") return metaConnection(address);
+  const { Server } = await import("memjs");
+  return guardedConnection(Server, address, connectTimeoutMs);
+}
+
 async function unavailableUnlessLoaded(prepared: Promise<MemcachedConnection>): Promise<MemcachedConnection> {
   try {
     return await prepared;
@@ -234,13 +236,14 @@ async function loadWithLease(
       get(keys.lease),
       read(keys, renewTtlMs),
     ]);
-    const [added, held, recordReply] = replies as [MemcachedReply, MemcachedReply, MemcachedReply];
+    const [added, held, recordReply] = replies as [MemcachedAnswer, MemcachedAnswer, MemcachedAnswer];
     const stored = storedIn(recordReply, mark);
+    const leaseCas = added.status === "ok" ? writtenCasOf(added) : undefined;
     if (!stored || isTombstone(stored.record)) {
-      if (added.status === status.ok) await connection.ask([deleteIf(keys.lease, casOf(added))], mark);
+      if (leaseCas !== undefined) await connection.ask([deleteIf(keys.lease, leaseCas)], mark);
       return stored ? found(stored) : { kind: "absent" };
     }
-    if (added.status === status.ok) return foundWithLease(stored, lease, casOf(added));
+    if (leaseCas !== undefined) return foundWithLease(stored, lease, leaseCas);
     const holder = leaseIn(held);
     if (holder && holder.token !== lease.token) {
       await markAsWanted(connection, keys, holder.token, mark);
@@ -289,10 +292,11 @@ async function takeAgain(
 ): Promise<{ readonly cas: bigint; readonly isWanted: boolean } | undefined> {
   const answers = await connection.ask([renewal(keys, lease, cas), get(keys.wanted)], mark);
   if (!answers) return undefined;
-  const [renewed, wanted] = answers.replies.map(checked) as [MemcachedReply, MemcachedReply];
-  if (renewed.status !== status.ok) return undefined;
-  const isWanted = wanted.status === status.ok && wanted.value.toString("latin1") === lease.token;
-  return { cas: casOf(renewed), isWanted };
+  const [renewed, wanted] = answers.replies.map(checked) as [MemcachedAnswer, MemcachedAnswer];
+  const renewedCas = renewed.status === "ok" ? writtenCasOf(renewed) : undefined;
+  if (renewedCas === undefined) return undefined;
+  const isWanted = wanted.status === "ok" && wanted.value.toString("latin1") === lease.token;
+  return { cas: renewedCas, isWanted };
 }
 
 /** memcached had to be told a time to live before it showed the record, which may ask for another. */
@@ -321,7 +325,7 @@ async function create(
   for (let round = 0; round < maxRounds; round += 1) {
     const { replies, connection: mark } = await ask(connection, [add(keys.record, record, ttlMs)]);
     const reply = replies[0]!;
-    if (reply.status === status.ok) return storedAs(record, reply, mark);
+    if (reply.status === "ok") return storedAs(record, reply, mark);
     const current = await readStored(connection, keys);
     if (current) return isSameWrite(current.record, record) ? storedAgain(current) : { kind: "conflict" };
     // What was there for ADD was gone for GET. Try again.
@@ -352,8 +356,8 @@ async function replaceAt(
     );
     if (answers) {
       const reply = checked(answers.replies[0]!);
-      if (reply.status === status.ok) return storedAs(record, reply, answers.connection, revision.lease);
-      if (reply.status === status.notFound) return { kind: "gone" };
+      if (reply.status === "ok") return storedAs(record, reply, answers.connection, revision.lease);
+      if (reply.status === "notFound") return { kind: "gone" };
     }
     // Another record, or the CAS id is of another connection. Look at what is there.
     revision = undefined;
@@ -379,13 +383,13 @@ async function replaceAndUnlock(
   );
   if (answers) {
     const [replaced, deleted] = answers.replies as [MemcachedReply, MemcachedReply];
-    if (replaced.status === status.ok) {
+    if (replaced.status === "ok") {
       const result = storedAs(write.record, replaced, answers.connection);
       // Another CAS id: it was renewed meanwhile, or is another's.
-      const isOver = deleted.status === status.ok || deleted.status === status.notFound;
+      const isOver = deleted.status === "ok" || deleted.status === "notFound";
       return isOver ? result : unlockAfter(result, connection, keys, lease.token);
     }
-    if (deleted.status === status.ok) {
+    if (deleted.status === "ok") {
       const takeBack = add(keys.lease, leaseValue(lease), leaseTtlMs(lease));
       await connection.ask([takeBack], answers.connection);
     }
@@ -422,7 +426,7 @@ async function putIfNewer(
       ? replace(keys.record, record, ttlMs, current.revision.cas)
       : add(keys.record, record, ttlMs);
     const answers = await connection.ask([write], current?.revision.connection);
-    if (answers && checked(answers.replies[0]!).status === status.ok) return true;
+    if (answers && checked(answers.replies[0]!).status === "ok") return true;
     // It changed between reading and writing. Compare again.
   }
   throw tooBusy();
@@ -438,7 +442,7 @@ async function renewLease(
     const holder = leaseIn(replies[0]!);
     if (holder?.token !== lease.token) return false;
     const answers = await connection.ask([renewal(keys, lease, holder.cas)], mark);
-    if (answers && checked(answers.replies[0]!).status === status.ok) return true;
+    if (answers && checked(answers.replies[0]!).status === "ok") return true;
   }
   throw tooBusy();
 }
@@ -454,7 +458,7 @@ async function unlock(connection: MemcachedConnection, keys: StorageKeys, token:
     const holder = leaseIn(replies[0]!);
     if (holder?.token !== token) return false;
     const answers = await connection.ask([deleteIf(keys.lease, holder.cas)], mark);
-    if (answers && checked(answers.replies[0]!).status === status.ok) return true;
+    if (answers && checked(answers.replies[0]!).status === "ok") return true;
   }
   throw tooBusy();
 }
@@ -464,8 +468,8 @@ const leaseValue = (lease: Lease) => Buffer.from(`${lease.token} ${leaseTtlMs(le
 
 const leaseTtlMs = (lease: Lease) => Math.max(lease.ttlMs, shortestLeaseMs);
 
-function leaseIn(reply: MemcachedReply): { token: string; ttlMs: number; cas: bigint } | undefined {
-  if (reply.status !== status.ok) return undefined;
+function leaseIn(reply: MemcachedAnswer): { token: string; ttlMs: number; cas: bigint } | undefined {
+  if (reply.status !== "ok") return undefined;
   const [token = "", ttlMs] = reply.value.toString("latin1").split(" ");
   return { token, ttlMs: Number(ttlMs) || shortestLeaseMs, cas: casOf(reply) };
 }
@@ -475,8 +479,8 @@ async function readStored(connection: MemcachedConnection, keys: StorageKeys): P
   return storedIn(replies[0]!, mark);
 }
 
-function storedIn(reply: MemcachedReply, mark: ConnectionMark): Stored | undefined {
-  if (reply.status !== status.ok) return undefined;
+function storedIn(reply: MemcachedAnswer, mark: ConnectionMark): Stored | undefined {
+  if (reply.status !== "ok") return undefined;
   const record = ownBytes(reply.value);
   return { record, revision: { version: versionOf(record), cas: casOf(reply), connection: mark } };
 }
@@ -486,16 +490,14 @@ const isSameWrite = (one: Uint8Array, other: Uint8Array) => writeIdOf(one) === w
 /** @param lease that was loaded with the record before, on this connection, and is held on */
 const storedAs = (
   record: Uint8Array,
-  reply: MemcachedReply,
+  reply: MemcachedAnswer,
   connection: ConnectionMark,
   lease?: HeldLease,
 ): SaveResult => {
-  const revision: MemcachedRevision = {
-    version: versionOf(record),
-    cas: casOf(reply),
-    connection,
-    ...(lease && { lease }),
-  };
+  const version = versionOf(record);
+  const cas = writtenCasOf(reply);
+  if (cas === undefined) return { kind: "stored", revision: { version } };
+  const revision: MemcachedRevision = { version, cas, connection, ...(lease && { lease }) };
   return { kind: "stored", revision };
 };
 
@@ -508,47 +510,37 @@ const storedAgain = ({ revision }: Stored): SaveResult => ({ kind: "stored", rev
 const known = (revision: Revision): MemcachedRevision | undefined =>
   "cas" in revision && revision.version !== tombstoneVersion ? (revision as MemcachedRevision) : undefined;
 
-async function ask(connection: MemcachedConnection, requests: readonly MemcachedRequest[]): Promise<Answers> {
-  const answers = await connection.ask(requests);
-  if (!answers) throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "the connection was lost");
-  answers.replies.forEach(checked);
-  return answers;
+/** What memcached answered, and on which connection. */
+interface Checked {
+  readonly replies: readonly MemcachedAnswer[];
+  readonly connection: ConnectionMark;
 }
 
-async function askOne(connection: MemcachedConnection, request: MemcachedRequest): Promise<MemcachedReply> {
+async function ask(connection: MemcachedConnection, requests: readonly MemcachedRequest[]): Promise<Checked> {
+  const answers = await connection.ask(requests);
+  if (!answers) throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "the connection was lost");
+  return { replies: answers.replies.map(checked), connection: answers.connection };
+}
+
+async function askOne(connection: MemcachedConnection, request: MemcachedRequest): Promise<MemcachedAnswer> {
   const { replies } = await ask(connection, [request]);
   return replies[0]!;
 }
 
-/** A CAS id of 0 would mean "whatever is there", and every version check would pass. */
-function casOf(reply: MemcachedReply): bigint {
-  if (reply.cas !== 0n) return reply.cas;
+/** The CAS id of what was read. One of 0 would mean "whatever is there", and every version check would pass. */
+function casOf(reply: MemcachedAnswer): bigint {
+  if (reply.cas) return reply.cas;
   throw new MsmError("MSM_ERR_STORAGE_PROTOCOL", "memcached gives no CAS ids; it must not run with -C");
 }
 
-/** Gives the reply where its status is an answer; trouble is thrown. */
-function checked(reply: MemcachedReply): MemcachedReply {
-  switch (reply.status) {
-    case status.ok:
-    case status.notFound:
-    case status.exists:
-    case status.notStored:
-      return reply;
-    case status.tooLarge:
-      throw new MsmError("MSM_ERR_STORAGE_REFUSED", "memcached refuses the record: too large");
-    case status.outOfMemory:
-      throw new MsmError("MSM_ERR_STORAGE_REFUSED", "memcached refuses the record: out of memory");
-    case status.notAuthenticated:
-      throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "memcached wants a user name and a password");
-    case status.busy:
-    case status.temporaryFailure:
-      throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "memcached is busy");
-    default:
-      throw new MsmError(
-        "MSM_ERR_STORAGE_PROTOCOL",
-        `memcached answers status 0x${reply.status.toString(16)}`,
-      );
-  }
+/** The CAS id of what was written; undefined where it is gone again, by another's deed. */
+const writtenCasOf = (reply: MemcachedAnswer): bigint | undefined =>
+  reply.cas === undefined ? undefined : casOf(reply);
+
+/** Gives the reply where it is an answer; trouble is thrown. */
+function checked(reply: MemcachedReply): MemcachedAnswer {
+  if (reply.status === "trouble") throw reply.error;
+  return reply;
 }
 
 const tooBusy = () =>

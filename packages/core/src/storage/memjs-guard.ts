@@ -2,48 +2,24 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import type { Server as MemjsServer } from "memjs";
 import { MsmError } from "../errors.js";
+import type { MemcachedCredentials } from "./memcached-address.js";
 import {
+  type BinaryReply,
   encodeRequest,
-  type MemcachedReply,
-  type MemcachedRequest,
+  meaningOf,
   opcode,
+  opcodeOf,
   ReplyReader,
   status,
-} from "./memcached-protocol.js";
+} from "./memcached-binary.js";
+import type { Answers, ConnectionMark, MemcachedConnection } from "./memcached-connection.js";
+import type { MemcachedReply, MemcachedRequest } from "./memcached-requests.js";
 
-export interface MemcachedAddress {
+/** Where memjs connects to, and the SASL credentials. */
+export interface BinaryAddress {
   readonly host: string;
   readonly port: number;
-  readonly username: string | undefined;
-  readonly password: string | undefined;
-}
-
-/**
- * Names one TCP connection, by identity. A CAS id is worth something only on the connection it was read on: a memcached
- * that restarted counts its CAS ids from 1 again.
- */
-export type ConnectionMark = object;
-
-/** The answers to one `ask()`, in the order of the requests, and the connection they came on. */
-export interface Answers {
-  readonly replies: readonly MemcachedReply[];
-  readonly connection: ConnectionMark;
-}
-
-/** One connection to memcached, opened when it is first needed, and again after it was dropped. */
-export interface MemcachedConnection {
-  /**
-   * Sends requests in one go, so that they cost one round trip and are carried out in their order.
-   *
-   * @param on sends only on this connection
-   * @returns undefined where `on` is not the connection any more; nothing was sent then
-   * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE, MSM_ERR_STORAGE_PROTOCOL, or that of `drop()`
-   */
-  ask(requests: readonly MemcachedRequest[], on?: ConnectionMark): Promise<Answers | undefined>;
-  /** Ends the connection with all its state; what is outstanding rejects with `error`. */
-  drop(error: MsmError): void;
-  /** Like `drop()`; resolves when the socket is closed. */
-  end(error: MsmError): Promise<void>;
+  readonly credentials: MemcachedCredentials | undefined;
 }
 
 /**
@@ -55,12 +31,10 @@ export interface MemcachedConnection {
  * its request numbers into negative ones, which it cannot write. So memjs connects and authenticates, and here a
  * connection that dies loses all of its state in one place, replies are parsed, and each has to answer a request of
  * this very connection.
- *
- * Deadlines are the caller's: it drops the connection when one passes.
  */
 export function guardedConnection(
   Server: typeof MemjsServer,
-  address: MemcachedAddress,
+  address: BinaryAddress,
   connectTimeoutMs: number,
 ): MemcachedConnection {
   const GuardedServer = guard(Server);
@@ -88,15 +62,15 @@ function guard(Server: typeof MemjsServer) {
     #outstanding = new Map<number, Outstanding>();
     #lastOpaque = 0;
 
-    constructor(address: MemcachedAddress, connectTimeoutMs: number) {
+    constructor(address: BinaryAddress, connectTimeoutMs: number) {
       super(address.host, address.port, "", "", {
         conntimeout: connectTimeoutMs / 1000,
         keepAlive: true,
         keepAliveDelay: 10,
       });
       // memjs would take them from MEMCACHIER_USERNAME and the like, which may be meant for another server.
-      this.username = address.username;
-      this.password = address.password;
+      this.username = address.credentials?.username;
+      this.password = address.credentials?.password;
     }
 
     async ask(requests: readonly MemcachedRequest[], on?: ConnectionMark): Promise<Answers | undefined> {
@@ -179,29 +153,29 @@ function guard(Server: typeof MemjsServer) {
       }
     }
 
-    #accept(reply: MemcachedReply): void {
+    #accept(reply: BinaryReply): void {
       if (reply.opcode === opcode.saslMechanisms) this.saslAuth();
       else if (reply.opcode === opcode.saslAuthenticate) this.#acceptAuthentication(reply);
       else this.#hand(reply);
     }
 
-    #hand(reply: MemcachedReply): void {
+    #hand(reply: BinaryReply): void {
       const request = this.#outstanding.get(reply.opaque);
       if (request?.opcode !== reply.opcode) {
         throw new MsmError("MSM_ERR_STORAGE_PROTOCOL", "memcached answers what nobody asked");
       }
       this.#outstanding.delete(reply.opaque);
-      request.resolve(reply);
+      request.resolve(meaningOf(reply));
     }
 
-    #acceptAuthentication(reply: MemcachedReply): void {
+    #acceptAuthentication(reply: BinaryReply): void {
       if (reply.status === status.ok) this.emit("authenticated");
       else this.error("memcached refuses the user name or the password");
     }
 
     #replyTo(request: MemcachedRequest, opaque: number): Promise<MemcachedReply> {
       return new Promise((resolve, reject) => {
-        this.#outstanding.set(opaque, { opcode: request.opcode, resolve, reject });
+        this.#outstanding.set(opaque, { opcode: opcodeOf(request), resolve, reject });
       });
     }
   };

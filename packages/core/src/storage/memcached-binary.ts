@@ -1,4 +1,5 @@
 import { MsmError } from "../errors.js";
+import { expiry, type MemcachedReply, type MemcachedRequest } from "./memcached-requests.js";
 
 /**
  * Frames of memcached's binary protocol: a header of 24 bytes, then extras, key and value.
@@ -36,17 +37,8 @@ export const status = {
   temporaryFailure: 0x86,
 } as const;
 
-/** What is asked of memcached. `cas` 0, or none, means: whatever its CAS id is. */
-export interface MemcachedRequest {
-  readonly opcode: number;
-  readonly key?: string;
-  readonly extras?: Uint8Array;
-  readonly value?: Uint8Array;
-  readonly cas?: bigint;
-}
-
-/** What memcached answered. */
-export interface MemcachedReply {
+/** A reply as it stands on the wire. */
+export interface BinaryReply {
   readonly opcode: number;
   readonly status: number;
   /** The number of the request that this answers. */
@@ -55,100 +47,83 @@ export interface MemcachedReply {
   readonly value: Buffer;
 }
 
+const opcodes: Readonly<Record<MemcachedRequest["verb"], number>> = {
+  get: opcode.get,
+  getAndTouch: opcode.getAndTouch,
+  touch: opcode.touch,
+  set: opcode.set,
+  add: opcode.add,
+  replace: opcode.replace,
+  delete: opcode.delete,
+  ping: opcode.version,
+};
+
+/** The opcode that a request has, and its reply. */
+export const opcodeOf = (request: MemcachedRequest): number => opcodes[request.verb];
+
 const nothing = new Uint8Array(0);
 
 /** The bytes of a request; its reply will carry `opaque`, a whole number of 32 bits. */
 export function encodeRequest(request: MemcachedRequest, opaque: number): Buffer {
-  const { extras = nothing, value = nothing } = request;
-  const key = Buffer.from(request.key ?? "", "latin1");
+  const extras = extrasOf(request);
+  const value = "value" in request ? request.value : nothing;
+  const key = Buffer.from("key" in request ? request.key : "", "latin1");
   const bodyBytes = extras.length + key.length + value.length;
   const frame = Buffer.allocUnsafe(headerBytes + bodyBytes);
   frame.writeUInt8(requestMagic, 0);
-  frame.writeUInt8(request.opcode, 1);
+  frame.writeUInt8(opcodeOf(request), 1);
   frame.writeUInt16BE(key.length, 2);
   frame.writeUInt8(extras.length, 4);
   frame.writeUInt8(0, 5); // data type: raw bytes
   frame.writeUInt16BE(0, 6); // reserved
   frame.writeUInt32BE(bodyBytes, 8);
   frame.writeUInt32BE(opaque, 12);
-  frame.writeBigUInt64BE(request.cas ?? 0n, 16);
+  frame.writeBigUInt64BE("cas" in request ? request.cas : 0n, 16);
   frame.set(extras, headerBytes);
   frame.set(key, headerBytes + extras.length);
   frame.set(value, headerBytes + extras.length + key.length);
   return frame;
 }
 
-/** Reads a record with its CAS id. */
-export const get = (key: string): MemcachedRequest => ({ opcode: opcode.get, key });
-
-/** Reads a record, and lets its time to live start anew. */
-export const getAndTouch = (key: string, ttlMs: number): MemcachedRequest => ({
-  opcode: opcode.getAndTouch,
-  key,
-  extras: uint32(expiry(ttlMs)),
-});
-
-/** Stores, whatever is there. Not for records, see `replace()`. */
-export const set = (key: string, value: Uint8Array, ttlMs: number): MemcachedRequest => ({
-  opcode: opcode.set,
-  key,
-  value,
-  extras: flagsAndExpiry(ttlMs),
-});
-
-/** Stores where nothing is. */
-export const add = (key: string, value: Uint8Array, ttlMs: number): MemcachedRequest => ({
-  opcode: opcode.add,
-  key,
-  value,
-  extras: flagsAndExpiry(ttlMs),
-});
-
-/**
- * Stores where the CAS id is still this one. Never SET: memcached deletes what was there when it refuses a SET that
- * is too large, and keeps it when it refuses a REPLACE.
- */
-export const replace = (key: string, value: Uint8Array, ttlMs: number, cas: bigint): MemcachedRequest => ({
-  opcode: opcode.replace,
-  key,
-  value,
-  cas,
-  extras: flagsAndExpiry(ttlMs),
-});
-
-/** Deletes where the CAS id is still this one. */
-export const deleteIf = (key: string, cas: bigint): MemcachedRequest => ({ opcode: opcode.delete, key, cas });
-
-/** Gives a new time to live; changes neither value nor CAS id. */
-export const touch = (key: string, ttlMs: number): MemcachedRequest => ({
-  opcode: opcode.touch,
-  key,
-  extras: uint32(expiry(ttlMs)),
-});
-
-/** Asks for the server's version: the cheapest question that every memcached answers. */
-export const version: MemcachedRequest = { opcode: opcode.version };
-
-/**
- * A TTL as memcached wants it: whole seconds, rounded up; from 30 days on seconds since 1970, as it would take a larger
- * number for a time long ago.
- */
-export function expiry(ttlMs: number, nowMs = Date.now()): number {
-  const seconds = Math.max(1, Math.ceil(ttlMs / 1000));
-  const thirtyDays = 30 * 24 * 60 * 60;
-  return seconds <= thirtyDays ? seconds : Math.min(Math.floor(nowMs / 1000) + seconds, 0xffffffff);
-}
-
-function flagsAndExpiry(ttlMs: number): Buffer {
-  const extras = Buffer.alloc(8);
-  extras.writeUInt32BE(expiry(ttlMs), 4);
+/** What stands before the key: the expiry, and for writes the flags before that. */
+function extrasOf(request: MemcachedRequest): Uint8Array {
+  if (!("ttlMs" in request)) return nothing;
+  const flagsBytes = "value" in request ? 4 : 0;
+  const extras = Buffer.alloc(flagsBytes + 4);
+  extras.writeUInt32BE(expiry(request.ttlMs), flagsBytes);
   return extras;
 }
 
-function uint32(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
+/** What a reply says. */
+export function meaningOf({ status: code, cas, value }: BinaryReply): MemcachedReply {
+  switch (code) {
+    case status.ok:
+      return { status: "ok", cas, value };
+    case status.notFound:
+      return { status: "notFound", cas, value };
+    case status.exists:
+      return { status: "exists", cas, value };
+    case status.notStored:
+      return { status: "notStored", cas, value };
+    default:
+      return { status: "trouble", error: troubleOf(code) };
+  }
+}
+
+function troubleOf(code: number): MsmError {
+  switch (code) {
+    case status.tooLarge:
+      return new MsmError("MSM_ERR_STORAGE_REFUSED", "memcached refuses the record: too large");
+    case status.outOfMemory:
+      return new MsmError("MSM_ERR_STORAGE_REFUSED", "memcached refuses the record: out of memory");
+    case status.notAuthenticated:
+      return new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "memcached wants a user name and a password");
+    case status.busy:
+    case status.temporaryFailure:
+      return new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "memcached is busy");
+    default:
+      return new MsmError("MSM_ERR_STORAGE_PROTOCOL", `memcached answers status 0x${code.toString(16)}`);
+  }
 }
 
 /** Puts replies together from the chunks that a socket gives. One per connection: a half reply ends with it. */
@@ -162,15 +137,15 @@ export class ReplyReader {
    * @returns the replies that are complete with it
    * @throws MsmError MSM_ERR_STORAGE_PROTOCOL where the bytes are no replies; the connection is of no use then
    */
-  read(chunk: Buffer): MemcachedReply[] {
+  read(chunk: Buffer): BinaryReply[] {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
     if (this.#bytes < this.#wanted && this.#chunks[0]?.[0] === replyMagic) return [];
     return this.#parse(this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks));
   }
 
-  #parse(bytes: Buffer): MemcachedReply[] {
-    const replies: MemcachedReply[] = [];
+  #parse(bytes: Buffer): BinaryReply[] {
+    const replies: BinaryReply[] = [];
     let offset = 0;
     for (;;) {
       const frameBytes = frameBytesAt(bytes, offset);
@@ -199,7 +174,7 @@ function frameBytesAt(bytes: Buffer, offset: number): number {
   return headerBytes + bodyBytes;
 }
 
-function decodeReply(bytes: Buffer, offset: number, frameBytes: number): MemcachedReply {
+function decodeReply(bytes: Buffer, offset: number, frameBytes: number): BinaryReply {
   const keyBytes = bytes.readUInt16BE(offset + 2);
   const extrasBytes = bytes.readUInt8(offset + 4);
   return {

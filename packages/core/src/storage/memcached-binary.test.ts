@@ -1,18 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  add,
-  deleteIf,
-  encodeRequest,
-  expiry,
-  get,
-  getAndTouch,
-  opcode,
-  ReplyReader,
-  replace,
-  status,
-  touch,
-  version,
-} from "./memcached-protocol.js";
+import { encodeRequest, opcode, ReplyReader, status } from "./memcached-binary.js";
+import { add, deleteIf, expiry, get, getAndTouch, ping, replace, touch } from "./memcached-requests.js";
 
 const hex = (...parts: string[]) => Buffer.from(parts.join("").replaceAll(" ", ""), "hex");
 
@@ -61,7 +49,7 @@ describe("requests of memcached's binary protocol", () => {
 
   it.each([
     ["get", get("k"), "80 00 0001 00 00 0000 00000001 00000007 0000000000000000 6b"],
-    ["version", version, "80 0b 0000 00 00 0000 00000000 00000007 0000000000000000"],
+    ["ping", ping, "80 0b 0000 00 00 0000 00000000 00000007 0000000000000000"],
     ["delete", deleteIf("k", 9n), "80 04 0001 00 00 0000 00000001 00000007 0000000000000009 6b"],
     ["touch", touch("k", 2000), "80 1c 0001 04 00 0000 00000005 00000007 0000000000000000 00000002 6b"],
     [
