@@ -167,6 +167,20 @@ describe("what one request of a sticky session gives up", () => {
     expect((await attributesOf(one, client.cookie)).cart).toEqual({ n: 1 });
   });
 
+  it("is not the object that it only read, and another changes before and after", async () => {
+    const { one, client } = await begin({ mode: "sticky" });
+    const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];
+    expect(second.session!.attributes.cart.n).toBe(0);
+    const { cart } = first.session!.attributes;
+
+    await second.session!.reload();
+    first.session!.attributes.cart.coupon = "X";
+    cart.n = 1;
+
+    expect((await close(first)).outcome).toBe("stored");
+    expect((await attributesOf(one, client.cookie)).cart).toEqual({ n: 1, coupon: "X" });
+  });
+
   it.each([
     ["assigned another value", { own: { count: 1 }, other: { count: 7 } }],
     ["assigned the same value", { own: { seen: true }, other: { seen: true } }],

@@ -298,6 +298,11 @@ export class LiveSession {
     return this.#values.has(name);
   }
 
+  /** True where the attribute's value is not what the last fold left. */
+  hasChanged(name: string): boolean {
+    return !this.#isUnchanged(name);
+  }
+
   /**
    * Takes back what a request assigned to an attribute, or how its value was changed, since the last fold. What another
    * request had assigned before stands again, as that one may be told that it is stored.

@@ -74,8 +74,10 @@ export class SessionView {
   revert(): void {
     for (const [name, { object, isAssigned, assigned }] of this.#marks) {
       // Another request may have put another value in its place.
-      if (Object.is(isAssigned ? assigned : object, this.live.read(name))) this.live.revert(name, this);
-      else this.live.forgetUnfolded(name, this);
+      const isThere = Object.is(isAssigned ? assigned : object, this.live.read(name));
+      if (!isThere) this.live.forgetUnfolded(name, this);
+      // What was only read stays: others hold it, and change it yet.
+      else if (isAssigned || this.live.hasChanged(name)) this.live.revert(name, this);
     }
     this.#marks.clear();
     this.#lost.clear();
