@@ -40,7 +40,10 @@ export interface FaultyStorage extends Storage {
   comeBack(): void;
   /** Comes back as another storage, usually an empty one: the node was restarted. */
   restartAs(storage: Storage): void;
-  /** Every call since the start, or since `forgetCalls()`. */
+  /**
+   * Every call since the start, or since `forgetCalls()`. Processes' notices to each other are neither listed nor counted,
+   * and take no failure from a test that told the next calls to fail.
+   */
   readonly calls: readonly StorageCall[];
   /** How often each verb was called since the start, or since `forgetCalls()`. */
   counts(): Record<StorageVerb, number>;
@@ -48,6 +51,9 @@ export interface FaultyStorage extends Storage {
 }
 
 type Fault = "none" | "down" | "hanging" | "losing-replies" | "holding-writes";
+
+/** Marks the keys of what processes tell each other: read by a timer, and so at any time. */
+const noticeMark = ":{notices:";
 
 const verbs: readonly StorageVerb[] = ["load", "save", "putIfNewer", "touch", "renewLease", "unlock", "ping"];
 
@@ -174,6 +180,7 @@ class FaultyWrapper implements FaultyStorage {
   }
 
   async #pass<T>(verb: StorageVerb, key: string | undefined, run: () => Promise<T>): Promise<T> {
+    if (key?.includes(noticeMark) === true) return this.#underFault(verb, run);
     this.#calls.push({ verb, key });
     const code = this.#failNext.shift();
     if (code) throw new MsmError(code, `${verb} was told to fail`);
@@ -183,6 +190,10 @@ class FaultyWrapper implements FaultyStorage {
       await run();
       throw new MsmError("MSM_ERR_STORAGE_TIMEOUT", `${verb}: the reply was lost`);
     }
+    return this.#underFault(verb, run);
+  }
+
+  async #underFault<T>(verb: StorageVerb, run: () => Promise<T>): Promise<T> {
     switch (this.#fault) {
       case "none":
         return run();

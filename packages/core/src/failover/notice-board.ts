@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.js";
 import { newWriteId, nextVersion, type RecordSealer, type SessionRecord } from "../session/record.js";
-import { identify, type SessionIdentity, storageKey } from "../session/session-id.js";
+import { identify, type SessionIdentity } from "../session/session-id.js";
 import { isTombstone } from "../storage/record-prefix.js";
 import type { Revision } from "../storage/storage.js";
 import type { Ring } from "./ring.js";
@@ -60,7 +60,7 @@ export class NoticeBoard {
     this.#parts = parts;
     this.#onNotices = onNotices;
     this.#identity = identify(`notices ${name}`);
-    this.#key = storageKey(parts.options.keyPrefix, this.#identity);
+    this.#key = noticeKey(parts.options.keyPrefix, this.#identity);
   }
 
   /** Reads what is there now, and from now on what is new. Never rejects: what a node does not give, others do. */
@@ -175,6 +175,9 @@ export class NoticeBoard {
     return this.#parts.ring.nodes.filter((node) => node.reachable);
   }
 }
+
+/** Beside the sessions' keys, and told from them at a glance. */
+const noticeKey = (prefix: string, { digest }: SessionIdentity): string => `${prefix}:{notices:${digest}}`;
 
 const emptyBoard: Board = { notices: [], version: undefined, revision: "absent" };
 

@@ -11,6 +11,8 @@ export interface LocalSession {
   renewedMs: number;
   /** Since when a change is unsaved; undefined where none is. */
   unsavedSinceMs: number | undefined;
+  /** Another process said that it took the session over, changed or ended it. */
+  isDoubted: boolean;
 }
 
 /** How many of the least recently used are looked at to make room for one. */
@@ -40,6 +42,19 @@ export class LocalSessions {
     this.#sessions.set(id, local);
     local.lastUsedMs = this.#parts.clock.monotonicMs();
     return local;
+  }
+
+  /** As `use`, but for sessions that another process may have gone on with, or ended. */
+  useTrusted(id: string): LocalSession | undefined {
+    const local = this.use(id);
+    return local?.isDoubted === true ? undefined : local;
+  }
+
+  /** Sessions of these digests are looked for on the nodes before they are served again. */
+  doubt(digests: ReadonlySet<string> | "all"): void {
+    for (const local of this.#sessions.values()) {
+      if (digests === "all" || digests.has(local.live.identity.digest)) local.isDoubted = true;
+    }
   }
 
   /** Where this very session is held here, without counting as a use. */
@@ -83,7 +98,7 @@ export class LocalSessions {
 
   #local(live: LiveSession): LocalSession {
     const nowMs = this.#parts.clock.monotonicMs();
-    return { live, lastUsedMs: nowMs, renewedMs: nowMs, unsavedSinceMs: undefined };
+    return { live, lastUsedMs: nowMs, renewedMs: nowMs, unsavedSinceMs: undefined, isDoubted: false };
   }
 
   #evict(): void {

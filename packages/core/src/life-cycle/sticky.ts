@@ -10,6 +10,7 @@ import { identify, type SessionIdentity } from "../session/session-id.js";
 import { Backups } from "./backups.js";
 import { bury, noteEnd } from "./bury.js";
 import type { SessionRequest } from "./exchange.js";
+import { Handovers } from "./handovers.js";
 import type { Keeper } from "./keeper.js";
 import { create, follow, goneError, isFound, load, revive } from "./load.js";
 import { LocalLocks, unlocked } from "./local-locks.js";
@@ -27,7 +28,8 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   const backups = new Backups(options.route, parts);
   const background = new Background();
   const dying = new Map<string, LiveSession>();
-  const takeOver = takeOverOnce(options.route, { sessions, dying, backups }, parts);
+  const handovers = new Handovers(options.route, sessions, parts);
+  const takeOver = takeOverOnce(options.route, { sessions, dying, backups, handovers }, parts);
   const maintenance = startMaintenance(sessions, backups, background, parts);
   const locks = new LocalLocks(parts);
   const keeper = stickyKeeper(
@@ -60,6 +62,7 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
     }),
     async drain() {
       maintenance.stop();
+      handovers.stop();
       await Promise.allSettled(backups.unsaved.map((local) => backups.upTo(local, local.live.changes)));
       await background.drain();
     },
@@ -83,7 +86,7 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   /** No I/O at all where the balancer sent the request to the owner. */
   function mine(cookie: SessionCookie): LocalSession | undefined {
     if (cookie.route !== options.route) return undefined;
-    return sessions.use(cookie.id);
+    return sessions.useTrusted(cookie.id);
   }
 
   /** Work may be done where the session is not: then it stays its owner's. */
@@ -91,7 +94,7 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
     start: SessionIdentity,
   ): Promise<{ live: LiveSession; keeper: Keeper } | undefined> {
     const ending = dying.get(start.id);
-    const local = ending === undefined ? sessions.use(start.id) : heldHeirOf(ending, sessions);
+    const local = ending === undefined ? sessions.useTrusted(start.id) : heldHeirOf(ending, sessions);
     if (ending !== undefined && local === undefined) return undefined;
     if (local !== undefined) return { live: local.live, keeper };
 
@@ -104,7 +107,8 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
     if (!isFound(found)) return undefined;
     const { route } = found.record;
     if (route !== options.route && route !== "") {
-      return { live: revive(identity, found, parts), keeper: visitorKeeper(route, parts) };
+      const tellOwner = (live: LiveSession) => handovers.tell(route, live.identity);
+      return { live: revive(identity, found, parts), keeper: visitorKeeper(route, tellOwner, parts) };
     }
     const taken = await takeOver({ id: identity.id, node: found.node.id, route: options.route, value: "" });
     return taken && { live: taken.live, keeper };
@@ -129,7 +133,14 @@ const ownerMovesWithinMs = 10_000;
  */
 function takeOverOnce(
   route: string,
-  { sessions, dying, backups }: Pick<StickyParts, "sessions" | "dying" | "backups">,
+  {
+    sessions,
+    dying,
+    backups,
+    handovers,
+  }: Pick<StickyParts, "sessions" | "dying" | "backups"> & {
+    readonly handovers: Handovers;
+  },
   parts: Parts,
 ) {
   const underWay = new Map<string, Promise<LocalSession | undefined>>();
@@ -147,7 +158,7 @@ function takeOverOnce(
     const identity = identify(cookie.id);
     const held = sessions.use(identity.id);
     const found = await findNewest(identity, cookie).catch((error: unknown) => {
-      if (held === undefined) throw error;
+      if (held === undefined || held.isDoubted) throw error;
       return "absent" as const; // what is in memory serves on while the nodes do not answer
     });
     if (found === "absent") return held;
@@ -162,7 +173,10 @@ function takeOverOnce(
     if (ending !== undefined) return heldHeirOf(ending, sessions);
 
     const local = held ?? sessions.add(revive(identity, found, parts));
-    if (held !== undefined) catchUp(held, found);
+    if (held !== undefined) {
+      catchUp(held, found);
+      held.isDoubted = false;
+    }
     if (found.record.route === route && !local.live.unsaved) return local;
     return own(local, found.record.route);
   }
@@ -205,6 +219,7 @@ function takeOverOnce(
 
   async function own(local: LocalSession, from: string): Promise<LocalSession | undefined> {
     const saved = await backups.again(local).catch(() => "unsaved" as const); // pushed later, as any failed backup
+    if (from !== "" && from !== route) handovers.tell(from, local.live.identity);
     if (saved === "ended") {
       sessions.remove(local.live.identity.id);
       return undefined;
@@ -278,7 +293,7 @@ function stickyKeeper(
     },
 
     async find({ id, node }) {
-      const local = sessions.use(id) ?? (await takeOver({ id, node, route: undefined, value: "" }));
+      const local = sessions.useTrusted(id) ?? (await takeOver({ id, node, route: undefined, value: "" }));
       return local?.live;
     },
 

@@ -1,4 +1,5 @@
 import type { Parts } from "../parts.js";
+import type { LiveSession } from "../session/live-session.js";
 import { identify } from "../session/session-id.js";
 import { bury, noteEnd } from "./bury.js";
 import type { Keeper } from "./keeper.js";
@@ -7,10 +8,11 @@ import { save } from "./save.js";
 
 /**
  * Keeps a sticky session that another process owns, for work that is done here: its backup is changed, and it stays the
- * owner's. The owner finds the change when it saves the session next, and merges with it.
+ * owner's, which is told.
  * @param owner the route of the process that owns the session
+ * @param tellOwner tells that process that the session was changed or ended
  */
-export function visitorKeeper(owner: string, parts: Parts): Keeper {
+export function visitorKeeper(owner: string, tellOwner: (live: LiveSession) => void, parts: Parts): Keeper {
   return {
     route: owner,
     enter() {},
@@ -18,11 +20,14 @@ export function visitorKeeper(owner: string, parts: Parts): Keeper {
     lock: async () => undefined,
     async keep(live) {
       const saved = await save(live, { route: owner, recreate: false }, parts);
-      if (saved.kind === "stored") return "stored";
+      if (saved.kind === "stored") {
+        tellOwner(live);
+        return "stored";
+      }
       noteEnd(live, saved.successor, parts);
       return "discarded";
     },
-    destroy: (live, successor) => bury(live, parts, successor),
+    destroy: (live, successor) => bury(live, parts, successor).finally(() => tellOwner(live)),
     find: ({ id, node }) => findAndRevive(identify(id), node, parts),
     async reload(live) {
       const found = await load(live.identity, live.node, parts);
