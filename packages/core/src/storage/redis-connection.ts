@@ -1,12 +1,11 @@
 import { once } from "node:events";
-import type { RedisOptions } from "ioredis";
+import type { Redis, RedisOptions } from "ioredis";
 import type { MsmError } from "../errors.js";
-import { redisError } from "./redis-errors.js";
-import { redisScripts, type ScriptedRedis } from "./redis-scripts.js";
+import { isFromReplica, redisError } from "./redis-errors.js";
 
 /** Where Redis is, and how ioredis gets there. */
 export interface RedisAddress {
-  readonly url: string | undefined;
+  readonly url?: string | undefined;
   readonly options: RedisOptions;
 }
 
@@ -19,26 +18,32 @@ export interface RedisAddress {
  * some back-off; how often a node that is down is asked is the breaker's business, not ours.
  */
 export class RedisConnection {
-  readonly #address: RedisAddress;
-  readonly #onOpen: (redis: ScriptedRedis) => void;
+  readonly #address: () => RedisAddress;
+  readonly #onOpen: (redis: Redis) => void;
   #current: Opening | undefined;
 
-  /** @param onOpen called with the client of each connection once it is ready */
-  constructor(address: RedisAddress, onOpen: (redis: ScriptedRedis) => void = () => {}) {
+  /**
+   * @param address asked for each connection anew
+   * @param onOpen called with the client of each connection once it is ready
+   */
+  constructor(address: () => RedisAddress, onOpen: (redis: Redis) => void = () => {}) {
     this.#address = address;
     this.#onOpen = onOpen;
   }
 
   /**
-   * Runs commands on the open connection, or opens one.
+   * Runs commands on the open connection, or opens one. Where an answer makes no sense, or came from a replica, the
+   * connection ends with it: nothing behind it would be of use.
    * @throws MsmError MSM_ERR_STORAGE_*, or that of `drop()`
    */
-  async use<T>(run: (redis: ScriptedRedis) => Promise<T>): Promise<T> {
+  async use<T>(run: (redis: Redis) => Promise<T>): Promise<T> {
     const opening = this.#opening();
     try {
       return await run(opening.ready ?? (await opening.promise));
     } catch (thrown) {
-      throw opening.endedBy ?? redisError(thrown);
+      const error = opening.endedBy ?? redisError(thrown);
+      if (error.code === "MSM_ERR_STORAGE_PROTOCOL" || isFromReplica(error)) this.#lost(opening, error);
+      throw error;
     }
   }
 
@@ -64,8 +69,8 @@ export class RedisConnection {
     return opening;
   }
 
-  async #open(self: () => Opening): Promise<ScriptedRedis> {
-    const redis = await createClient(this.#address);
+  async #open(self: () => Opening): Promise<Redis> {
+    const redis = await createClient(this.#address());
     const opening = self();
     if (opening.endedBy) throw opening.endedBy;
     opening.redis = redis;
@@ -85,10 +90,10 @@ export class RedisConnection {
 
 /** A connection from its first step to its end. */
 interface Opening {
-  readonly promise: Promise<ScriptedRedis>;
-  redis?: ScriptedRedis;
+  readonly promise: Promise<Redis>;
+  redis?: Redis;
   /** The client, as soon as it takes commands. */
-  ready?: ScriptedRedis;
+  ready?: Redis;
   endedBy?: MsmError;
 }
 
@@ -104,8 +109,8 @@ function end(opening: Opening, error: MsmError): void {
   redis.stream?.destroy();
 }
 
-async function createClient({ url, options }: RedisAddress): Promise<ScriptedRedis> {
-  const { Redis } = await import("ioredis");
+async function createClient({ url, options }: RedisAddress): Promise<Redis> {
+  const { Redis: Client } = await import("ioredis");
   const settings = {
     // RESP2 is all that the scripts need, and every Redis speaks it.
     protocol: 2,
@@ -113,8 +118,10 @@ async function createClient({ url, options }: RedisAddress): Promise<ScriptedRed
     // A server that still loads its data answers so itself, at once; the check would wait for it.
     enableReadyCheck: false,
     keepAlive: 10_000,
+    // The next connection asks again, and another sentinel first.
+    sentinelRetryStrategy: () => null,
+    updateSentinels: false,
     ...options,
-    scripts: redisScripts,
     lazyConnect: true,
     retryStrategy: null,
     reconnectOnError: null,
@@ -124,6 +131,7 @@ async function createClient({ url, options }: RedisAddress): Promise<ScriptedRed
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     replyMapping: "legacy",
+    keyPrefix: "",
   } as const satisfies RedisOptions;
-  return (url === undefined ? new Redis(settings) : new Redis(url, settings)) as ScriptedRedis;
+  return url === undefined ? new Client(settings) : new Client(url, settings);
 }
