@@ -13,7 +13,8 @@ export class RedisReleases {
   readonly #listeners = new ReleaseListeners();
   #isClosed = false;
 
-  constructor(address: RedisAddress) {
+  /** @param address asked for each connection anew */
+  constructor(address: () => RedisAddress) {
     this.#connection = new RedisConnection(address, (redis) => {
       redis.on("message", (_channel: string, leaseKey: string) => this.#listeners.tell(leaseKey));
       redis.subscribe(releaseChannel).catch(() => undefined);

@@ -1,9 +1,10 @@
-import type { Redis } from "ioredis";
+import { hash } from "node:crypto";
 
 /*
  * What has to happen in one step on a Redis server. The scripts read the fixed fields of `record-prefix.ts`; their
  * offsets count from 1 in Lua's strings, from 0 in GETRANGE. Lua compares the strings, and so the numbers.
- * KEYS: 1 the record, 2 its lease, or the one that the script needs.
+ * KEYS: 1 the record, 2 its lease, or the one that the script needs. A lease that is not needed is not named: while a
+ * cluster moves a slot, commands on two keys have to wait for both (TRYAGAIN), those on one are carried out.
  *
  * A lease's value is the token of who holds it, and an exclamation mark once somebody was refused it.
  */
@@ -92,33 +93,18 @@ const unlock = `${leases}
 return release(KEYS[1], ARGV[1])
 `;
 
-/** The scripts by the names of `ScriptedRedis`; ioredis sends their bodies once per connection, then their digests. */
-export const redisScripts = {
-  msmLoad: { lua: load, numberOfKeys: 2 },
-  msmSave: { lua: save, numberOfKeys: 2 },
-  msmPutIfNewer: { lua: putIfNewer, numberOfKeys: 1 },
-  msmRenewLease: { lua: renewLease, numberOfKeys: 1 },
-  msmUnlock: { lua: unlock, numberOfKeys: 1 },
-};
-
-/** A Redis client that knows the scripts. What they give is checked where it is used: the peer may be anything. */
-export interface ScriptedRedis extends Redis {
-  msmLoadBuffer(
-    recordKey: string,
-    leaseKey: string,
-    token: string,
-    leaseTtlMs: number,
-    renewTtlMs: number,
-  ): Promise<unknown>;
-  msmSave(
-    recordKey: string,
-    leaseKey: string,
-    expectedVersion: string,
-    record: Buffer,
-    ttlMs: number,
-    token: string,
-  ): Promise<unknown>;
-  msmPutIfNewer(recordKey: string, record: Buffer, ttlMs: number): Promise<unknown>;
-  msmRenewLease(leaseKey: string, token: string, ttlMs: number): Promise<unknown>;
-  msmUnlock(leaseKey: string, token: string): Promise<unknown>;
+/** A script, and the digest by which Redis knows it once it was sent. */
+export interface RedisScript {
+  readonly lua: string;
+  readonly sha1: string;
 }
+
+const script = (lua: string): RedisScript => ({ lua, sha1: hash("sha1", lua, "hex") });
+
+export const redisScripts = {
+  load: script(load),
+  save: script(save),
+  putIfNewer: script(putIfNewer),
+  renewLease: script(renewLease),
+  unlock: script(unlock),
+};

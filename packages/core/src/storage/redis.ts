@@ -1,36 +1,39 @@
-import type { RedisOptions } from "ioredis";
 import { MsmError } from "../errors.js";
-import { withDeadline } from "./deadline.js";
 import { ownBytes } from "./own-bytes.js";
 import { versionOf } from "./record-prefix.js";
-import { RedisConnection } from "./redis-connection.js";
-import { isFromReplica, redisError } from "./redis-errors.js";
-import { RedisReleases } from "./redis-releases.js";
-import type { ScriptedRedis } from "./redis-scripts.js";
+import { type RedisServerOptions, readRedisDeployment } from "./redis-address.js";
+import { RedisCluster } from "./redis-cluster.js";
+import type { RedisCommand } from "./redis-command.js";
+import { nonsense } from "./redis-errors.js";
+import { EvictionWarnings } from "./redis-eviction.js";
+import { redisScripts } from "./redis-scripts.js";
+import type { RedisServers, RedisServersParts } from "./redis-servers.js";
+import { SingleRedis } from "./redis-single.js";
 import type { Lease, LoadOptions, LoadResult, SaveOptions, SaveResult, Storage } from "./storage.js";
 import { leaseKey, storageKeys } from "./storage-keys.js";
 
 export interface RedisStorageOptions {
-  /** `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, or the path of a unix socket. */
-  readonly url?: string;
   /**
-   * What ioredis takes besides or instead, e.g. `sentinels`, `tls`, `password`. What decides when something is sent
-   * again is not theirs to change.
+   * `redis://[user:password@]host[:port][/db]`, `redis+sentinel://host:port,host:port/name`,
+   * `redis+cluster://host:port,host:port`, the same with `rediss` for TLS; or `redis+unix:///path[?db=1]`, or the path of
+   * a unix socket.
    */
-  readonly options?: RedisOptions;
+  readonly url?: string;
+  /** What else ioredis takes, or instead of `url`, e.g. `tls`, `password`, `sentinels` with `name`, or `cluster`. */
+  readonly options?: RedisServerOptions;
   /** Deadline of each operation, connecting included, in milliseconds. Default 250. */
   readonly operationTimeoutMs?: number;
-  /** Gets what the operator should know, once per storage: a server that may evict, or does not tell. */
+  /** Gets what the operator should know, once per server: that it may evict, or is part of a cluster. */
   readonly onWarning?: (message: string) => void;
 }
 
 /**
- * A storage node on a Redis server, or behind Sentinels, through ioredis. Redis 5 or later.
+ * A storage node on a Redis server, behind Sentinels, or on a Redis Cluster, through ioredis. Redis 5 or later, or Valkey.
  *
- * Each operation is one command or one script. Uses one connection, another one for `ping()`, and a third once somebody
- * waits for a lease; the first is opened at once, each again when it is needed after it was lost. Operations reject with MSM_ERR_STORAGE_UNAVAILABLE (also
- * where Redis is loading, or a replica), _TIMEOUT, _PROTOCOL, _REFUSED (out of memory, not allowed), or MSM_ERR_CLOSED
- * after `close()`.
+ * Each operation is one command or one script. Two connections to each server, and one more once somebody waits for a
+ * lease. Operations reject with MSM_ERR_STORAGE_UNAVAILABLE (also where Redis is loading, a replica, or refuses the
+ * password), _TIMEOUT, _PROTOCOL, _REFUSED (out of memory, not allowed), or MSM_ERR_CLOSED after `close()`.
+ * @throws MsmError MSM_ERR_OPTION on an address that makes no sense
  */
 export function redisStorage(options: RedisStorageOptions): Storage {
   return new RedisStorage(options);
@@ -38,56 +41,55 @@ export function redisStorage(options: RedisStorageOptions): Storage {
 
 class RedisStorage implements Storage {
   readonly kind = "redis";
-  readonly #timeoutMs: number;
   readonly #loaded: Promise<unknown>;
-  readonly #main: RedisConnection;
-  readonly #forPing: RedisConnection;
-  readonly #releases: RedisReleases;
-  readonly #onWarning: ((message: string) => void) | undefined;
-  #isPolicyKnown = false;
+  readonly #servers: RedisServers;
   #isClosed = false;
 
-  constructor({ url, options = {}, operationTimeoutMs = 250, onWarning }: RedisStorageOptions) {
-    this.#timeoutMs = operationTimeoutMs;
-    this.#onWarning = onWarning;
-    const address = { url, options: { connectTimeout: 2 * operationTimeoutMs, ...options } };
-    this.#releases = new RedisReleases(address);
-    this.#main = new RedisConnection(address, (redis) => {
-      this.#releases.renew(reopenedError());
-      // Who is warned only listens: what they throw is nobody's trouble here.
-      this.#warnIfItEvicts(redis).catch(() => undefined);
-    });
-    this.#forPing = new RedisConnection(address);
+  constructor({ url, options, operationTimeoutMs = 250, onWarning = () => {} }: RedisStorageOptions) {
+    const eviction = new EvictionWarnings(onWarning);
+    const parts: RedisServersParts = {
+      timeoutMs: operationTimeoutMs,
+      onOpen: (redis) => void eviction.check(redis),
+      onWarning,
+    };
+    const deployment = readRedisDeployment(url, options);
+    this.#servers =
+      deployment.kind === "cluster"
+        ? new RedisCluster(deployment, parts)
+        : new SingleRedis(deployment, parts);
     // Where it cannot be loaded, each connection says so.
     this.#loaded = import("ioredis").catch(() => undefined);
-    // So that the first request finds the connection there. Whether it fails shows when it is used.
-    this.#within("connect", this.#main, async () => undefined).catch(() => undefined);
+    void this.#loaded.then(() => {
+      if (!this.#isClosed) this.#servers.connect();
+    });
   }
 
   async load(key: string, { lease, renewTtlMs }: LoadOptions = {}): Promise<LoadResult> {
     const keys = storageKeys(key);
-    return this.#perform("load", async (redis) => {
-      if (!lease && renewTtlMs === undefined) return loaded([2, await redis.getBuffer(keys.record)]);
-      const { token = "", ttlMs = 0 } = lease ?? {};
-      return loaded(
-        await redis.msmLoadBuffer(keys.record, keys.lease, token, whole(ttlMs), whole(renewTtlMs ?? 0)),
+    if (!lease && renewTtlMs === undefined) {
+      return this.#perform("load", { name: "GET", keys: [keys.record], args: [] }, (reply) =>
+        loaded([2, reply]),
       );
-    });
+    }
+    const { token = "", ttlMs = 0 } = lease ?? {};
+    const command: RedisCommand = {
+      name: redisScripts.load,
+      keys: lease ? [keys.record, keys.lease] : [keys.record],
+      args: [token, whole(ttlMs), whole(renewTtlMs ?? 0)],
+    };
+    return this.#perform("load", command, loaded);
   }
 
   async save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult> {
     const keys = storageKeys(key);
     const expected = options.expect === "absent" ? "" : options.expect.version;
-    return this.#perform("save", async (redis) => {
-      const token = options.unlock ?? "";
-      const code = await redis.msmSave(
-        keys.record,
-        keys.lease,
-        expected,
-        asBuffer(record),
-        whole(ttlMs),
-        token,
-      );
+    const token = options.unlock ?? "";
+    const command: RedisCommand = {
+      name: redisScripts.save,
+      keys: token === "" ? [keys.record] : [keys.record, keys.lease],
+      args: [expected, asBuffer(record), whole(ttlMs), token],
+    };
+    return this.#perform("save", command, (code) => {
       if (code === 0) return { kind: "stored", revision: { version: versionOf(record) } };
       if (code === 1) return { kind: "conflict" };
       if (code === 2) return { kind: "gone" };
@@ -96,100 +98,52 @@ class RedisStorage implements Storage {
   }
 
   async putIfNewer(key: string, record: Uint8Array, ttlMs: number): Promise<boolean> {
-    const keys = storageKeys(key);
-    return this.#perform("putIfNewer", async (redis) =>
-      isYes(await redis.msmPutIfNewer(keys.record, asBuffer(record), whole(ttlMs))),
-    );
+    const keys: RedisCommand["keys"] = [storageKeys(key).record];
+    const args = [asBuffer(record), whole(ttlMs)];
+    return this.#perform("putIfNewer", { name: redisScripts.putIfNewer, keys, args }, isYes);
   }
 
   async touch(key: string, ttlMs: number): Promise<boolean> {
-    const keys = storageKeys(key);
-    return this.#perform("touch", async (redis) => isYes(await redis.pexpire(keys.record, whole(ttlMs))));
+    const keys: RedisCommand["keys"] = [storageKeys(key).record];
+    return this.#perform("touch", { name: "PEXPIRE", keys, args: [whole(ttlMs)] }, isYes);
   }
 
   async renewLease(key: string, lease: Lease): Promise<boolean> {
-    const keys = storageKeys(key);
-    return this.#perform("renewLease", async (redis) =>
-      isYes(await redis.msmRenewLease(keys.lease, lease.token, whole(lease.ttlMs))),
-    );
+    const keys: RedisCommand["keys"] = [storageKeys(key).lease];
+    const args = [lease.token, whole(lease.ttlMs)];
+    return this.#perform("renewLease", { name: redisScripts.renewLease, keys, args }, isYes);
   }
 
   async unlock(key: string, token: string): Promise<boolean> {
-    const keys = storageKeys(key);
-    return this.#perform("unlock", async (redis) => isYes(await redis.msmUnlock(keys.lease, token)));
+    const keys: RedisCommand["keys"] = [storageKeys(key).lease];
+    return this.#perform("unlock", { name: redisScripts.unlock, keys, args: [token] }, isYes);
   }
 
   onRelease(key: string, listener: () => void): () => void {
-    return this.#releases.listen(leaseKey(key), listener);
+    return this.#isClosed ? () => {} : this.#servers.listen(leaseKey(key), listener);
   }
 
-  ping(): Promise<unknown> {
-    return this.#within("ping", this.#forPing, async (redis) => {
-      if ((await redis.ping()) !== "PONG") throw nonsense();
-      return redis; // a client is one connection
-    });
+  async ping(): Promise<unknown> {
+    await this.#ready();
+    return this.#servers.ping();
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    const connections = [this.#main, this.#forPing, this.#releases];
-    await Promise.all(connections.map((connection) => connection.end(closedError())));
+    await this.#servers.close(closedError());
   }
 
-  #perform<T>(verb: string, run: (redis: ScriptedRedis) => Promise<T>): Promise<T> {
-    return this.#within(verb, this.#main, run);
+  async #perform<T>(verb: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T> {
+    await this.#ready();
+    return this.#servers.perform(verb, command, read);
   }
 
-  /**
-   * Runs one operation on a connection. Where its time is over, or the answer makes no sense, the connection ends with
-   * it: replies come in the order of the commands, so nothing behind a reply that is late, or wrong, is of use. The time
-   * begins when ioredis is loaded, which says nothing about the server.
-   */
-  async #within<T>(
-    verb: string,
-    connection: RedisConnection,
-    run: (redis: ScriptedRedis) => Promise<T>,
-  ): Promise<T> {
+  /** The time of an operation begins when ioredis is loaded, which says nothing about the server. */
+  async #ready(): Promise<void> {
     await this.#loaded;
     if (this.#isClosed) throw closedError();
-    const start = async () => {
-      try {
-        return await connection.use(run);
-      } catch (thrown) {
-        const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
-        if (error.code === "MSM_ERR_STORAGE_PROTOCOL" || isFromReplica(error)) connection.drop(error);
-        throw error;
-      }
-    };
-    return withDeadline(`redis ${verb}`, this.#timeoutMs, start, (error) => connection.drop(error));
-  }
-
-  /** Asks on each new connection until the server has told. */
-  async #warnIfItEvicts(redis: ScriptedRedis): Promise<void> {
-    if (this.#isPolicyKnown) return;
-    const warning = await evictionWarning(redis);
-    if (this.#isPolicyKnown || warning === "unknown yet") return;
-    this.#isPolicyKnown = true;
-    if (warning) this.#onWarning?.(warning);
   }
 }
-
-/** What the operator should know of the server's maxmemory-policy; undefined where all is well. */
-async function evictionWarning(redis: ScriptedRedis): Promise<string | "unknown yet" | undefined> {
-  try {
-    const info = await redis.info("memory");
-    const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1];
-    if (policy === undefined) return untoldPolicy;
-    if (policy === "noeviction") return undefined;
-    return `Redis' maxmemory-policy is ${policy}: sessions and leases may vanish. Set it to noeviction.`;
-  } catch (thrown) {
-    // If the connection is at fault, the operations on it say so.
-    return redisError(thrown).code === "MSM_ERR_STORAGE_REFUSED" ? untoldPolicy : "unknown yet";
-  }
-}
-
-const untoldPolicy =
-  "Redis does not tell its maxmemory-policy. It must be noeviction, or sessions and leases may vanish.";
 
 /** What the load script gave: {0} absent, {1, milliseconds} locked, {2, record, 1 where it is wanted} found. */
 function loaded(reply: unknown): LoadResult {
@@ -213,10 +167,5 @@ function isYes(reply: unknown): boolean {
 const whole = (ms: number) => Math.ceil(ms);
 
 const asBuffer = (record: Uint8Array) => Buffer.from(record.buffer, record.byteOffset, record.byteLength);
-
-const nonsense = () => new MsmError("MSM_ERR_STORAGE_PROTOCOL", "the reply is none that Redis gives");
-
-const reopenedError = () =>
-  new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "the connection for the operations had to be opened anew");
 
 const closedError = () => new MsmError("MSM_ERR_CLOSED", "the redis storage is closed");

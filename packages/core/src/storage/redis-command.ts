@@ -1,0 +1,46 @@
+import type { Redis } from "ioredis";
+import type { RedisScript } from "./redis-scripts.js";
+
+/** What is sent to Redis, as a value: in a cluster it may have to be sent again, elsewhere. */
+export interface RedisCommand {
+  /** A command of Redis, or a script. */
+  readonly name: string | RedisScript;
+  /** All in one slot: the key of a record, and that of its lease where the command needs it. */
+  readonly keys: readonly [string, ...string[]];
+  readonly args: readonly (string | number | Buffer)[];
+}
+
+/**
+ * Sends a command. Scripts go by their digests once they were sent. Texts in the reply are buffers.
+ * @param isAsking whether the server is to answer though it does not own the slot yet, as the owner said that it may
+ */
+export async function sendCommand(redis: Redis, command: RedisCommand, isAsking = false): Promise<unknown> {
+  const { name, keys, args } = command;
+  const send = (...begin: [string, ...(string | number)[]]) => {
+    // If this fails, what stands behind it does as well, and says so.
+    if (isAsking) redis.call("ASKING").catch(() => undefined);
+    return redis.callBuffer(...begin, ...keys, ...args);
+  };
+  if (typeof name === "string") return send(name);
+  const sent = scriptsSentOn(redis);
+  if (sent.has(name)) {
+    try {
+      return await send("EVALSHA", name.sha1, keys.length);
+    } catch (thrown) {
+      // Forgotten (SCRIPT FLUSH), or it was sent to a server that did not carry it out.
+      if (!isNoScript(thrown)) throw thrown;
+    }
+  }
+  sent.add(name);
+  return send("EVAL", name.lua, keys.length);
+}
+
+const sentOn = new WeakMap<Redis, Set<RedisScript>>();
+
+function scriptsSentOn(redis: Redis): Set<RedisScript> {
+  const sent = sentOn.get(redis) ?? new Set();
+  sentOn.set(redis, sent);
+  return sent;
+}
+
+const isNoScript = (thrown: unknown) => thrown instanceof Error && thrown.message.startsWith("NOSCRIPT");

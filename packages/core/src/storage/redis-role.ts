@@ -1,0 +1,57 @@
+import type { Redis } from "ioredis";
+import { MsmError } from "../errors.js";
+import { isNotAllowed, nonsense } from "./redis-errors.js";
+
+/**
+ * Asks whether a server answers, and is nobody's replica: a replica takes no writes, and what is read there may be old. Where
+ * the user may not ask for that (INFO), the first refused write tells.
+ * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE on a replica, or what ioredis rejects with
+ */
+export async function checkRole(redis: Redis): Promise<void> {
+  // PING as well: a server that still loads its data answers INFO.
+  const [pong, info] = await Promise.all([redis.ping(), replicationInfo(redis)]);
+  if (pong !== "PONG") throw nonsense();
+  if (/^role:slave/m.test(info)) {
+    throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "READONLY the server is a replica");
+  }
+}
+
+/** Connections on which INFO was refused. */
+const untold = new WeakSet<Redis>();
+
+async function replicationInfo(redis: Redis): Promise<string> {
+  if (untold.has(redis)) return "";
+  try {
+    return String(await redis.info("replication"));
+  } catch (thrown) {
+    if (!isNotAllowed(thrown)) throw thrown;
+    untold.add(redis);
+    return "";
+  }
+}
+
+/**
+ * Asks whether a server of a cluster answers, and thinks that the cluster works.
+ * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it does not think so, or what ioredis rejects with
+ */
+export async function checkClusterState(redis: Redis): Promise<void> {
+  const state = await clusterState(redis);
+  if (state === undefined) {
+    if ((await redis.ping()) !== "PONG") throw nonsense();
+  } else if (state !== "ok") {
+    throw new MsmError(
+      "MSM_ERR_STORAGE_UNAVAILABLE",
+      `CLUSTERDOWN the cluster is down: its state is ${state}`,
+    );
+  }
+}
+
+/** Undefined where the user may not ask. */
+async function clusterState(redis: Redis): Promise<string | undefined> {
+  try {
+    return /^cluster_state:(\w+)/m.exec(String(await redis.cluster("INFO")))?.[1] ?? "unknown";
+  } catch (thrown) {
+    if (isNotAllowed(thrown)) return undefined;
+    throw thrown;
+  }
+}
