@@ -1,4 +1,6 @@
 import { hash } from "node:crypto";
+import { once } from "node:events";
+import { connect } from "node:net";
 import {
   createSessionManager,
   memcachedStorage,
@@ -8,6 +10,7 @@ import {
   type SessionManagerOptions,
   type Storage,
 } from "@msm/core";
+import { Redis } from "ioredis";
 import { onTestFinished } from "vitest";
 import {
   type FaultProxy,
@@ -177,4 +180,22 @@ export const keyOf = (id: string, prefix = "msm"): string => `${prefix}:{${hash(
 export async function versionOn(node: RealNode, id: string): Promise<number | undefined> {
   const loaded = await node.storage.load(keyOf(id));
   return loaded.kind === "found" ? Number.parseInt(loaded.revision.version, 16) : undefined;
+}
+
+/** Puts bytes in the place of a session's record, as whoever has access to the server could. */
+export async function overwriteRecord({ kind, server }: RealNode, id: string, bytes: Buffer): Promise<void> {
+  const key = `${keyOf(id)}:s`;
+  if (kind === "redis") {
+    const redis = new Redis(server.port, server.host);
+    await redis.set(key, bytes, "PX", 60_000);
+    redis.disconnect();
+    return;
+  }
+  const socket = connect(server.port, server.host);
+  socket.write(`set ${key} 0 60 ${bytes.length}\r\n`);
+  socket.write(bytes);
+  socket.write("\r\n");
+  const [reply] = (await once(socket, "data")) as [Buffer];
+  socket.destroy();
+  if (reply.toString() !== "STORED\r\n") throw new Error(`memcached did not store it: ${reply}`);
 }
