@@ -1,4 +1,4 @@
-import type { Mode } from "./policies.js";
+import type { Mode } from "../history/policies.js";
 import type { WorkerProcess } from "./worker-process.js";
 
 /** Decides which worker gets a request. Knows at once which of them are stopped or dead, as health checks would. */

@@ -1,9 +1,9 @@
 import { waitUntil } from "@msm/conformance";
+import type { Ledger } from "../history/ledger.js";
+import type { FinalState, Operation, OperationKind, Outcome, Reply } from "../history/operation.js";
+import type { Policy } from "../history/policies.js";
+import { askWorker, type HttpAnswer } from "../processes/http-answer.js";
 import type { Balancer } from "./balancer.js";
-import { askWorker, type HttpAnswer } from "./http-answer.js";
-import type { Ledger } from "./ledger.js";
-import type { FinalState, Operation, OperationKind, Outcome, Reply } from "./operation.js";
-import type { Policy } from "./policies.js";
 import type { WorkerProcess } from "./worker-process.js";
 
 /** What an operation asks of its handler. */

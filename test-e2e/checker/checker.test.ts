@@ -1,7 +1,7 @@
 import { needsProgram } from "@msm/conformance";
 import { describe, expect, it } from "vitest";
+import type { Policy } from "../history/policies.js";
 import { lockOptions } from "./fleet.js";
-import type { Policy } from "./policies.js";
 import { type CellReport, runCell } from "./run-cell.js";
 
 /** How long each cell is under load. `MSM_CHECKER_SECONDS` makes it another, for a run by hand. */

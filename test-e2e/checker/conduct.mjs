@@ -1,8 +1,8 @@
 /**
  * What the handlers do with a session.
  *
- * @typedef {import("./operation.js").OperationKind} OperationKind
- * @typedef {import("./operation.js").Reply} Reply
+ * @typedef {import("../history/operation.js").OperationKind} OperationKind
+ * @typedef {import("../history/operation.js").Reply} Reply
  *
  * @typedef {object} Task what a request asks for
  * @property {OperationKind} kind
@@ -16,7 +16,7 @@
  * @property {(attributes: Attributes, task: Task) => Promise<Reply>} serve
  * @property {(attributes: Attributes) => { found: string[], count: number }} state
  */
-import { listDigest } from "./list-digest.mjs";
+import { listDigest } from "../history/list-digest.mjs";
 
 /**
  * Two counters that came of one are as much more than it as both together.

@@ -1,7 +1,7 @@
 import { pause, waitUntil } from "@msm/conformance";
+import type { Ledger } from "../history/ledger.js";
+import { isAcknowledged } from "../history/operation.js";
 import type { Asked, CheckedSession } from "./checked-session.js";
-import type { Ledger } from "./ledger.js";
-import { isAcknowledged } from "./operation.js";
 
 /** What faults are done to, and how long they last. */
 export interface FaultContext {

@@ -1,5 +1,5 @@
-import type { Mode, Policy } from "./policies.js";
-import { type LockOptions, type WorkerMessage, WorkerProcess } from "./worker-process.js";
+import type { Mode, Policy } from "../history/policies.js";
+import { type LockOptions, type WorkerMessage, type WorkerProcess, workerProcess } from "./worker-process.js";
 
 /** A waiter outlasts the lease of a holder that is killed. The lease is the shortest that memcached can do. */
 export const lockOptions: LockOptions = { locking: "all", leaseTtlMs: 3000, lockTimeoutMs: 6000 };
@@ -36,7 +36,7 @@ export class Fleet {
         policies: [...new Set(policies)],
         lock,
       };
-      return new WorkerProcess(configuration, (message) => this.#note(message));
+      return workerProcess(configuration, (message) => this.#note(message));
     });
   }
 

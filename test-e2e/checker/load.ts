@@ -1,6 +1,6 @@
 import { pause } from "@msm/conformance";
+import type { OperationKind } from "../history/operation.js";
 import type { CheckedSession } from "./checked-session.js";
-import type { OperationKind } from "./operation.js";
 
 /** Clients of each session: so many of its requests are under way at most, but for those that hang in a stopped worker. */
 const clientsPerSession = 4;

@@ -1,14 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
 import { memcachedCommand, redisCommand, startServer, type TestServer } from "@msm/conformance";
+import { Ledger } from "../history/ledger.js";
+import { isAcknowledged } from "../history/operation.js";
+import type { Mode, Policy } from "../history/policies.js";
+import { type JudgedHistory, judge, type Verdict } from "../history/verdict.js";
 import { type Balancer, createBalancer } from "./balancer.js";
 import { CheckedSession } from "./checked-session.js";
 import { type FaultReport, runFaults } from "./faults.js";
 import { Fleet, lockOptions } from "./fleet.js";
-import { Ledger } from "./ledger.js";
 import { runLoad } from "./load.js";
-import { isAcknowledged } from "./operation.js";
-import type { Mode, Policy } from "./policies.js";
-import { type JudgedHistory, judge, type Verdict } from "./verdict.js";
 
 /** What is tried out. */
 export interface Cell {

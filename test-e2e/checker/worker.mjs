@@ -5,10 +5,10 @@
  *
  * @typedef {import("./conduct.mjs").Attributes} Attributes
  * @typedef {import("./conduct.mjs").Task} Task
- * @typedef {import("./operation.js").OperationKind} OperationKind
- * @typedef {import("./policies.js").Policy} Policy
+ * @typedef {import("../history/operation.js").OperationKind} OperationKind
+ * @typedef {import("../history/policies.js").Policy} Policy
  * @typedef {import("./worker-process.js").WorkerConfiguration} WorkerConfiguration
- * @typedef {import("./worker-process.js").WorkerMessage} WorkerMessage
+ * @typedef {import("./worker-process.js").WorkerMessage | import("../processes/app-process.js").Listening} WorkerMessage
  */
 import { once } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";

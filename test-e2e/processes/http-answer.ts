@@ -1,5 +1,5 @@
 import { request } from "node:http";
-import type { Line } from "./worker-process.js";
+import type { Line } from "./app-process.js";
 
 /** What came back; `broken` says why where no whole answer came. */
 export type HttpAnswer =

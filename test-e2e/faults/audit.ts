@@ -1,0 +1,158 @@
+import { isDeepStrictEqual } from "node:util";
+import { waitUntil } from "@msm/conformance";
+import { appends, type FinalState, isAcknowledged } from "../history/operation.js";
+import type { Policy } from "../history/policies.js";
+import { type JudgedHistory, judge, type Verdict } from "../history/verdict.js";
+import { isSticky } from "./cell.js";
+import { eachLimited } from "./each-limited.js";
+import type { NodeContents } from "./node-scan.js";
+import type { Population } from "./population.js";
+import { digestOf } from "./session-cookie.js";
+import type { TrackedSession } from "./tracked-session.js";
+
+/** What is found when all is quiet. */
+export interface Audit {
+  /** Of the sessions that are there: what the ledger says against what they hold. */
+  readonly verdict: Verdict;
+  /** Sessions that nobody had ended, and that no process finds; in words. */
+  readonly gone: readonly string[];
+  /** Appends that were acknowledged for these. */
+  readonly lostWithSessions: number;
+  /** Sessions on which two processes do not agree, or which one cannot read; in words. */
+  readonly disagreements: readonly string[];
+  /** Sessions that were given up by a log-in that was answered with an error. */
+  readonly endedByFailedLogin: number;
+  readonly copies: Copies;
+}
+
+/** What the nodes hold of the sessions that are there. */
+export interface Copies {
+  /** Leases that are left though no request is under way. */
+  readonly leases: number;
+  /** Sessions of which one node has a record, and of which none has. */
+  readonly single: number;
+  readonly none: number;
+  /** Records that are older than another of the same session. */
+  readonly stale: number;
+  /** Records of sessions that were ended, on nodes that have not been told. */
+  readonly undead: number;
+}
+
+const atOnce = 16;
+
+/** No lease outlives its holder for so long. */
+const leasesGoneMs = 6000;
+
+/**
+ * Reads every session, through every process, and every node; sends every dead cookie once more. The load must have
+ * stopped.
+ */
+export async function audit(population: Population): Promise<Audit> {
+  const { cell } = population.bench;
+  const readings = await eachLimited(population.live, atOnce, (session) => readOut(session, population));
+  const histories = readings.flatMap(({ final, session }) => historyOf(session, final, population));
+  const gone = readings.filter(({ final }) => final === undefined).map(({ session }) => session);
+  const unexplained = gone.filter(({ mayBeGone }) => !mayBeGone);
+  await probeAll(population);
+  return {
+    verdict: judge(histories, isSticky(cell) ? "sticky" : "non-sticky", () => 0),
+    gone: unexplained.map(({ name }) => `${name} is gone, and nobody had ended it`),
+    lostWithSessions: unexplained.reduce((sum, { name }) => sum + acknowledgedAppends(name, population), 0),
+    disagreements: readings.flatMap(({ disagreement }) => disagreement ?? []),
+    endedByFailedLogin: gone.length - unexplained.length,
+    copies: await countCopies(population),
+  };
+}
+
+interface Reading {
+  readonly session: TrackedSession;
+  /** Undefined where no process finds it. */
+  readonly final: FinalState | undefined;
+  readonly disagreement: string | undefined;
+}
+
+/** Reads what a session ended as; also from a process that has to ask the nodes for it. */
+async function readOut(session: TrackedSession, { bench }: Population): Promise<Reading> {
+  const app = session.app();
+  const other = app && bench.balancer.otherThan(app);
+  try {
+    const final = await session.state(app);
+    const seenByOther = other === undefined ? final : await session.state(other);
+    const disagreement = isDeepStrictEqual(seenByOther, final)
+      ? undefined
+      : `${app?.name} and ${other?.name} disagree on ${session.name}: ${seenBy(final)}, ${seenBy(seenByOther)}`;
+    return { session, final: final ?? seenByOther, disagreement };
+  } catch (error) {
+    return { session, final: undefined, disagreement: String(error) };
+  }
+}
+
+const seenBy = (state: FinalState | undefined) =>
+  state === undefined ? "nothing" : `${state.found.length} ids, counter ${state.count}`;
+
+/**
+ * A lock makes all requests of a session one line. In sticky mode there is none: the requests of a process share the session,
+ * and two processes that change the same attribute cannot both be acknowledged.
+ */
+function historyOf(
+  { name }: TrackedSession,
+  final: FinalState | undefined,
+  { ledger, bench }: Population,
+): JudgedHistory[] {
+  const policy: Policy = isSticky(bench.cell) ? "fail" : "all";
+  return final === undefined ? [] : [{ ...ledger.historyOf(name, final), policy }];
+}
+
+function acknowledgedAppends(session: string, { ledger }: Population): number {
+  return ledger.operations.filter(
+    (operation) => operation.session === session && isAcknowledged(operation) && appends(operation),
+  ).length;
+}
+
+async function probeAll(population: Population): Promise<void> {
+  const { apps } = population.bench;
+  const probes = population.dead.flatMap((dead) => apps.map((app) => ({ dead, app })));
+  const inRotation = probes.filter(({ app }) => app.isInRotation);
+  await eachLimited(inRotation, atOnce, ({ dead, app }) => population.probe(dead, app));
+}
+
+async function countCopies(population: Population): Promise<Copies> {
+  const { bench } = population;
+  let contents = await bench.scan();
+  const leases = () => [...contents.values()].reduce((sum, { leases }) => sum + leases.length, 0);
+  const gone = async () => {
+    if (leases() > 0) contents = await bench.scan();
+    return leases() === 0;
+  };
+  await waitUntil("no lease is left", gone, { timeoutMs: leasesGoneMs, everyMs: 200 }).catch(() => {});
+
+  const known = population.live.map((session) => recordsOf(session.id, contents));
+  const ended = population.sessions.filter(({ standing }) => standing === "ended");
+  return {
+    leases: leases(),
+    single: known.filter((records) => records.length === 1).length,
+    none: known.filter((records) => records.length === 0).length,
+    stale: known.reduce((sum, records) => sum + staleIn(records), 0),
+    undead: ended.reduce((sum, { id }) => sum + recordsOf(id, contents).filter(isAlive).length, 0),
+  };
+}
+
+interface KnownRecord {
+  readonly version: string;
+  readonly isTombstone: boolean;
+}
+
+const isAlive = ({ isTombstone }: KnownRecord) => !isTombstone;
+
+function recordsOf(id: string, contents: ReadonlyMap<string, NodeContents>): KnownRecord[] {
+  const digest = digestOf(id);
+  return [...contents.values()].flatMap(({ records }) => records.get(digest) ?? []);
+}
+
+function staleIn(records: readonly KnownRecord[]): number {
+  const newest = records
+    .map(({ version }) => version)
+    .sort()
+    .at(-1);
+  return records.filter(({ version }) => version !== newest).length;
+}

@@ -1,0 +1,237 @@
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { pause } from "@msm/conformance";
+import { isAcknowledged } from "../history/operation.js";
+import { type Audit, audit } from "./audit.js";
+import { Bench } from "./bench.js";
+import { type Cell, nameOf } from "./cell.js";
+import { Load } from "./load.js";
+import { Population, type RequestNote } from "./population.js";
+import { type Random, seededRandom } from "./random.js";
+import type { Limits, Row, Stage } from "./row.js";
+import { codeIn } from "./tracked-session.js";
+import { writeTranscript } from "./transcript.js";
+
+/** How a row is run. */
+export interface RunOptions {
+  readonly seed: string;
+  /** How long the load runs, in seconds: a fifth before the fault, two fifths with it, the rest behind it. */
+  readonly seconds: number;
+}
+
+/** What a row came to. */
+export interface RowReport {
+  readonly row: Row;
+  readonly cell: Cell;
+  /** What must not be, in words; none where the row is passed. */
+  readonly violations: readonly string[];
+  /** What was lost within documented limits, in words. */
+  readonly withinLimits: readonly string[];
+  readonly requests: number;
+  readonly acknowledged: number;
+  readonly lost: number;
+  readonly doubled: number;
+  readonly foreign: number;
+  readonly resurrected: number;
+  readonly newIds: number;
+  /** Answers with status 500 and above, before the fault, with it and behind it. */
+  readonly serverErrors: readonly number[];
+  /** Milliseconds that 99 of 100 requests took at most, in the same three. */
+  readonly p99Ms: readonly number[];
+  readonly slowestMs: number;
+  /** What is special to the row. */
+  readonly counts: ReadonlyMap<string, number | string>;
+  /** Where the whole story was written, if something was wrong. */
+  readonly transcript: string | undefined;
+  readonly tookMs: number;
+}
+
+/** No request may take longer, whatever happens to nodes and to other processes. */
+const longestRequestMs = 5000;
+
+/** Starts a bench, runs the row on it, and judges what is found. @throws Error where the bench does not start */
+export async function runRow(row: Row, cell: Cell, { seed, seconds }: RunOptions): Promise<RowReport> {
+  const startedMs = performance.now();
+  const random = seededRandom(`${seed} ${row.id} ${nameOf(cell)}`);
+  const bench = await Bench.start(cell, row.bench?.(cell));
+  const delays = monitorEventLoopDelay();
+  delays.enable();
+  try {
+    const stage = stageFor(cell, bench, random, seconds);
+    const bounds = await play(row, stage, seconds);
+    await row.after?.(stage);
+    const found = await audit(stage.population);
+    delays.disable();
+    const ownDelayMs = delays.max / 1e6;
+    const report = await judgeRow(row, stage, found, { bounds, ownDelayMs });
+    const transcript =
+      report.violations.length === 0 ? undefined : writeTranscript({ row, seed, stage, found, report });
+    return { ...report, transcript, tookMs: performance.now() - startedMs };
+  } finally {
+    delays.disable();
+    await bench.end();
+  }
+}
+
+function stageFor(cell: Cell, bench: Bench, random: Random, seconds: number): Stage {
+  return {
+    ...{ cell, bench, random },
+    population: new Population(bench),
+    faultMs: seconds * 400,
+    counts: new Map(),
+    violations: [],
+    standstills: [],
+  };
+}
+
+/** @returns when the fault began and when it was over */
+async function play(row: Row, stage: Stage, seconds: number): Promise<readonly [number, number]> {
+  if (row.load === "none") {
+    const startedMs = performance.now();
+    await row.inject(stage);
+    await stage.population.quiet();
+    return [startedMs, performance.now()];
+  }
+  const load = new Load(stage.population, stage.random.fork("load"), row.load);
+  await load.start();
+  try {
+    await pause(seconds * 200);
+    const begunMs = performance.now();
+    await row.inject(stage);
+    const overMs = performance.now();
+    await pause(seconds * 400);
+    await demandService(stage, overMs);
+    return [begunMs, overMs];
+  } finally {
+    await load.stop();
+  }
+}
+
+/** Some time behind the fault most requests must work again, however slow the machine is. */
+async function demandService({ population, violations }: Stage, overMs: number): Promise<void> {
+  const sinceMs = (overMs + performance.now()) / 2;
+  const late = population.ledger.operations.filter(({ startedMs }) => startedMs > sinceMs);
+  const worked = late.filter(isAcknowledged).length;
+  if (worked * 2 < late.length || worked === 0) {
+    violations.push(`behind the fault ${worked} of ${late.length} requests work`);
+  }
+}
+
+async function judgeRow(
+  row: Row,
+  stage: Stage,
+  found: Audit,
+  { bounds, ownDelayMs }: { bounds: readonly [number, number]; ownDelayMs: number },
+): Promise<Omit<RowReport, "transcript" | "tookMs">> {
+  const { cell, bench, population, counts } = stage;
+  const { findings, requests, ledger } = population;
+  const { verdict } = found;
+  const limits = row.limits?.(cell);
+  const losses = splitLosses(stage, found, limits);
+  const slowest = slowestOf(stage);
+
+  if (population.probes > 0) counts.set("probes", population.probes);
+  if (found.endedByFailedLogin > 0) counts.set("ended by a failed log-in", found.endedByFailedLogin);
+  if (population.servedByFormerOwner.length > 0) {
+    counts.set("replayed to a former owner", population.servedByFormerOwner.length);
+  }
+  for (const [name, count] of Object.entries(found.copies))
+    if (count > 0) counts.set(`copies ${name}`, count);
+
+  return {
+    ...{ row, cell, counts },
+    violations: [
+      ...stage.violations,
+      ...losses.violations,
+      ...findings.resurrected,
+      ...findings.broken,
+      ...found.disagreements,
+      ...bench.logs.unhandled,
+      ...bench.logs.leaks.map((leak) => `a log line gives a secret away: ${leak}`),
+      ...bench.apps.flatMap(({ failure }) => failure ?? []),
+      ...(found.copies.leases > 0 ? [`${found.copies.leases} leases are left`] : []),
+      ...(slowest !== undefined && tookMs(slowest) > longestRequestMs + ownDelayMs
+        ? [`a ${slowest.kind} took ${Math.round(tookMs(slowest))} ms`]
+        : []),
+    ],
+    withinLimits: losses.withinLimits,
+    requests: requests.filter(({ kind }) => kind !== "state" && kind !== "probe").length,
+    acknowledged: ledger.operations.filter(isAcknowledged).length,
+    lost: verdict.lost + found.lostWithSessions,
+    doubled: verdict.doubled,
+    foreign: verdict.violations.filter((each) =>
+      / was served with the session | ended as | holds /.test(each),
+    ).length,
+    resurrected: findings.resurrected.length,
+    newIds: findings.newIds.length,
+    serverErrors: phasesOf(requests, bounds).map((some) => some.filter(isServerError).length),
+    p99Ms: phasesOf(requests, bounds).map((some) => percentile(some.map(tookMs), 0.99)),
+    slowestMs: slowest === undefined ? 0 : tookMs(slowest),
+  };
+}
+
+/** What is lost, and whether the documentation says that it may be. */
+function splitLosses(
+  { population }: Stage,
+  { verdict, gone }: Audit,
+  limits: Limits | undefined,
+): { violations: string[]; withinLimits: string[] } {
+  const { findings, ledger } = population;
+  const ends = new Map(ledger.operations.map(({ id, endedMs }) => [id, endedMs]));
+  const mayBe = (violation: string) => {
+    const [, id] = /^(\S+) was acknowledged and is lost/.exec(violation) ?? [];
+    return id !== undefined && limits?.mayLose?.(ends.get(id) ?? 0) === true;
+  };
+  const ofSessions = [...gone, ...findings.vanished, ...findings.newIds];
+  return {
+    violations: [
+      ...verdict.violations.filter((each) => !mayBe(each)),
+      ...(limits?.sessionsMayGo === true ? [] : ofSessions),
+    ],
+    withinLimits: [
+      ...verdict.violations.filter(mayBe),
+      ...(limits?.sessionsMayGo === true ? ofSessions : []),
+    ],
+  };
+}
+
+function slowestOf({ population, standstills }: Stage): RequestNote | undefined {
+  const measured = population.requests.filter(
+    ({ app, startedMs, endedMs }) =>
+      !standstills.some((each) => each.app === app && startedMs < each.toMs && endedMs > each.fromMs),
+  );
+  return measured.reduce<RequestNote | undefined>(
+    (slowest, each) => (slowest === undefined || tookMs(each) > tookMs(slowest) ? each : slowest),
+    undefined,
+  );
+}
+
+const tookMs = ({ startedMs, endedMs }: RequestNote) => endedMs - startedMs;
+
+const isServerError = ({ answer }: RequestNote) => answer.kind === "whole" && answer.status >= 500;
+
+/** How often each error was answered. */
+export function errorsIn(requests: readonly RequestNote[]): Map<string, number> {
+  const errors = new Map<string, number>();
+  for (const { answer } of requests) {
+    const code = codeIn(answer);
+    if (code !== "") errors.set(code, (errors.get(code) ?? 0) + 1);
+  }
+  return errors;
+}
+
+function phasesOf(
+  requests: readonly RequestNote[],
+  [begunMs, overMs]: readonly [number, number],
+): RequestNote[][] {
+  return [
+    requests.filter(({ startedMs }) => startedMs < begunMs),
+    requests.filter(({ startedMs }) => startedMs >= begunMs && startedMs < overMs),
+    requests.filter(({ startedMs }) => startedMs >= overMs),
+  ];
+}
+
+/** The value that so large a share of the values does not exceed; NaN where there are none. */
+function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.ceil(share * sorted.length) - 1] ?? Number.NaN;
+}
