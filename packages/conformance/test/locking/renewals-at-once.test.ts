@@ -1,7 +1,7 @@
 import { MsmError } from "@msm/core";
 import { describe, expect, it } from "vitest";
 import { type FaultyStorage, testClient } from "../../src/index.js";
-import { attributesOf, begin, close, homeOf, modes, open } from "./stage.js";
+import { attributesOf, begin, close, gatedStorage, homeOf, modes, open } from "./stage.js";
 
 const renewal = { keep: "all", grace: true } as const;
 
@@ -49,6 +49,27 @@ for (const mode of modes) {
       slow.session!.attributes.count++;
       expect((await close(slow)).outcome).toBe("stored");
       expect((await attributesOf(one, client.cookie)).count).toBe(6);
+    });
+
+    it("lead a request of another process on that had found the old id just before", async () => {
+      const storage = gatedStorage(mode === "sticky" ? "save" : "load");
+      const { running, one, client } = await begin({
+        mode,
+        nodeIds: ["n1"],
+        createStorage: storage.createStorage,
+      });
+      const old = client.cookie;
+      const renewing = await open(one, old);
+      await renewing.session!.regenerate(renewal);
+
+      const found = storage.holdNext();
+      const opening = open(running.start("app2"), old);
+      await found.arrived;
+      expect((await close(renewing)).outcome).toBe("stored");
+      found.letGo();
+
+      const { session } = await opening;
+      expect([session!.isNew, session!.attributes.user]).toEqual([false, "anna"]);
     });
 
     it("lead work by the old id on", async () => {

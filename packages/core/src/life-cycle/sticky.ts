@@ -178,7 +178,7 @@ function takeOverOnce(
       held.isDoubted = false;
     }
     if (found.record.route === route && !local.live.unsaved) return local;
-    return own(local, found.record.route);
+    return own(local, found.record.route, cookie);
   }
 
   /** The session got a new id a short while ago, and the client does not know it yet. */
@@ -217,12 +217,17 @@ function takeOverOnce(
     mergeWith(found, live, parts);
   }
 
-  async function own(local: LocalSession, from: string): Promise<LocalSession | undefined> {
+  async function own(
+    local: LocalSession,
+    from: string,
+    cookie: SessionCookie,
+  ): Promise<LocalSession | undefined> {
     const saved = await backups.again(local).catch(() => "unsaved" as const); // pushed later, as any failed backup
     if (from !== "" && from !== route) handovers.tell(from, local.live.identity);
     if (saved === "ended") {
       sessions.remove(local.live.identity.id);
-      return undefined;
+      const { successor } = local.live;
+      return successor && takeOver({ ...cookie, id: successor.id, node: successor.node });
     }
     if (saved === "stored") {
       const { name } = local.live.identity;
