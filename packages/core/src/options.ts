@@ -1,6 +1,8 @@
 import type { Clock } from "./clock.js";
 import type { Codec } from "./codec/codec.js";
 import type { SessionRequest } from "./life-cycle/exchange.js";
+import type { MemcachedServerOptions } from "./storage/memcached-address.js";
+import type { RedisServerOptions } from "./storage/redis-address.js";
 import type { Storage } from "./storage/storage.js";
 
 /** What `createSessionManager()` takes: the options of one mode, and those that both share. */
@@ -113,8 +115,23 @@ export type ConflictResolver = (conflict: AttributeConflict) => unknown;
 export interface NodeOptions {
   /** Up to 16 of `A-Z a-z 0-9`; stands in cookies. Default n1, n2, … by position. */
   readonly id?: string;
-  /** `"host:port"` or `"memcached://user:password@host:port"` for memcached, `"redis://…"` or `"rediss://…"` for Redis. */
+  /**
+   * `"host:port"` or `"memcached://user:password@host:port"` for memcached, `"memcacheds://…"` with TLS,
+   * `"memcached+meta://…"` for its meta protocol; for Redis `"redis://user:password@host:port"`,
+   * `"redis+sentinel://host:port,host:port/name"`, `"redis+cluster://host:port,host:port"`, the same with `rediss` for
+   * TLS, or `"redis+unix:///path"`.
+   */
   readonly url?: string;
+  /**
+   * With a `url` of Redis, or instead of it: what ioredis takes, e.g. `{ tls: { ca } }`, `{ sentinels, name }`; and
+   * `{ cluster: ["host:port", …] }`. Default none.
+   */
+  readonly redis?: RedisServerOptions;
+  /**
+   * With a `url` of memcached: how the server is spoken to, e.g. `{ protocol: "meta", tls: { ca }, username, password }`.
+   * Default none.
+   */
+  readonly memcached?: MemcachedServerOptions;
   /** Instead of `url`: a storage of your own. */
   readonly storage?: Storage;
 }

@@ -22,7 +22,7 @@ export type MemcachedTls = Pick<
 >;
 
 /** Which options of a node say how its memcached is spoken to. */
-export interface MemcachedAccess {
+export interface MemcachedServerOptions {
   /** Default "meta" with `tls`, else "binary". */
   readonly protocol?: MemcachedProtocol;
   /** Needs the meta protocol. `true` takes what Node trusts by default. Default false. */
@@ -49,7 +49,7 @@ export interface MemcachedCredentials {
 
 /** Fills the defaults in. @throws MsmError MSM_ERR_OPTION; its message never has a password or a key in it */
 export function memcachedAddress(
-  options: MemcachedAccess & { readonly host: string; readonly port: number },
+  options: MemcachedServerOptions & { readonly host: string; readonly port: number },
 ): MemcachedAddress {
   const { host, port, tls = false } = options;
   if (!Number.isInteger(port) || port < 1 || port > 65_535) {
@@ -76,7 +76,7 @@ export function memcachedAddress(
   return { protocol, host, port, credentials };
 }
 
-function credentialsOf({ username, password }: MemcachedAccess): MemcachedCredentials | undefined {
+function credentialsOf({ username, password }: MemcachedServerOptions): MemcachedCredentials | undefined {
   if (username === undefined && password === undefined) return undefined;
   for (const [name, value] of Object.entries({ username, password })) {
     if (typeof value !== "string" || value === "") {

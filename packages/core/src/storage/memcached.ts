@@ -1,6 +1,6 @@
 import { MsmError } from "../errors.js";
 import { withDeadline } from "./deadline.js";
-import { type MemcachedAccess, type MemcachedAddress, memcachedAddress } from "./memcached-address.js";
+import { type MemcachedAddress, type MemcachedServerOptions, memcachedAddress } from "./memcached-address.js";
 import type { ConnectionMark, MemcachedConnection } from "./memcached-connection.js";
 import {
   add,
@@ -30,7 +30,7 @@ import type {
 } from "./storage.js";
 import { type StorageKeys, storageKeys } from "./storage-keys.js";
 
-export interface MemcachedStorageOptions extends MemcachedAccess {
+export interface MemcachedStorageOptions extends MemcachedServerOptions {
   readonly host: string;
   readonly port: number;
   /** Deadline of each operation, connecting included, in milliseconds. Default 250. */
