@@ -103,28 +103,35 @@ export class Network {
 
   /** A process' client of one node. */
   connect(id: string, line: ProcessLine): Storage {
-    const call = <T>(verb: string, run: (storage: Storage) => Promise<T>) =>
-      whileRunning(line, verb, this.#call(`${verb} on ${id}`, this.#node(id), line, run));
+    const call = <T>(verb: string, key: string, run: (storage: Storage) => Promise<T>) => {
+      const carryOut = key.includes("notices") ? this.#aside.bind(this) : this.#call.bind(this);
+      return whileRunning(line, verb, carryOut(`${verb} on ${id}`, this.#node(id), line, run));
+    };
     const onRelease = (key: string, listener: () => void) =>
       this.#node(id).storage.onRelease!(key, () => void this.#tellOfRelease(id, line, listener));
     return {
       kind: "memory",
       ...(this.#tellsOfRelease && { onRelease }),
       load: async (key: string, options?: LoadOptions) => {
-        const result = await call("load", (storage) => storage.load(key, options));
+        const result = await call("load", key, (storage) => storage.load(key, options));
         if (options?.lease !== undefined) this.#leaseKeys.add(key);
         if (options?.lease !== undefined && result.kind === "found") line.leasesTaken++;
         return result;
       },
       save: (key: string, record: Uint8Array, ttlMs: number, options: SaveOptions) =>
-        call("save", (storage) => storage.save(key, record, ttlMs, options)),
+        call("save", key, (storage) => storage.save(key, record, ttlMs, options)),
       putIfNewer: (key: string, record: Uint8Array, ttlMs: number) =>
-        call("putIfNewer", (storage) => storage.putIfNewer(key, record, ttlMs)),
-      touch: (key: string, ttlMs: number) => call("touch", (storage) => storage.touch(key, ttlMs)),
+        call("putIfNewer", key, (storage) => storage.putIfNewer(key, record, ttlMs)),
+      touch: (key: string, ttlMs: number) => call("touch", key, (storage) => storage.touch(key, ttlMs)),
       renewLease: (key: string, lease: Lease) =>
-        call("renewLease", (storage) => storage.renewLease(key, lease)),
-      unlock: (key: string, token: string) => call("unlock", (storage) => storage.unlock(key, token)),
-      ping: () => whileRunning(line, "ping", this.#ping(this.#node(id), line)),
+        call("renewLease", key, (storage) => storage.renewLease(key, lease)),
+      unlock: (key: string, token: string) => call("unlock", key, (storage) => storage.unlock(key, token)),
+      ping: () =>
+        whileRunning(
+          line,
+          "ping",
+          this.#aside("ping", this.#node(id), line, async (node) => node),
+        ),
       close: async () => {},
     };
   }
@@ -159,11 +166,16 @@ export class Network {
     return this.#nodes.get(id)!;
   }
 
-  /** Pings are no steps: they would be most of them, and carry nothing that could come too late. */
-  async #ping(node: Node, line: ProcessLine): Promise<unknown> {
-    if (line.cut || node.state === "down") throw refused("ping");
-    if (node.state === "silent") await this.#nothing("ping");
-    return node;
+  /** Pings and notices are no steps, and take no fate from others: they would be most of them. */
+  async #aside<T>(
+    what: string,
+    node: Node,
+    line: ProcessLine,
+    run: (storage: Storage) => Promise<T>,
+  ): Promise<T> {
+    if (line.cut || node.state === "down") throw refused(what);
+    if (node.state === "silent") return this.#nothing(what);
+    return run(node.storage);
   }
 
   #call<T>(what: string, node: Node, line: ProcessLine, run: (storage: Storage) => Promise<T>): Promise<T> {

@@ -130,8 +130,9 @@ class Story {
       case "calm":
         await this.#world.calmDown();
         this.#troubled = command.node % network.nodes.length;
-        // LIMIT: with several nodes, what another process finds may be a backup that was left behind.
-        if (this.#isBound && this.#world.hasHadTrouble) break;
+        // LIMIT: with several nodes, what another process finds may be a backup that was left behind; also where a
+        // request that is still running in the former owner saves it during the next fault.
+        if (this.#isBound && (this.#world.hasHadTrouble || this.#requests.areRunning)) break;
         if (command.kills) this.#kill(this.#process(command.process));
         this.#owner = command.process;
         break;
