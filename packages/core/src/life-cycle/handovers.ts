@@ -1,7 +1,6 @@
 import { NoticeBoard } from "../failover/notice-board.js";
 import type { Parts } from "../parts.js";
 import type { SessionIdentity } from "../session/session-id.js";
-import type { LocalSessions } from "./local-sessions.js";
 
 /**
  * Tells the process that owned a sticky session that another took it over, changed or ended it. Its copy in memory would
@@ -13,11 +12,13 @@ export class Handovers {
   /** Where to tell the process of each route. Routes come from records that were sealed, so there are few. */
   readonly #others = new Map<string, NoticeBoard>();
 
-  /** @param sessions those of this process, which others may tell of */
-  constructor(route: string, sessions: LocalSessions, parts: Parts) {
+  /**
+   * @param onTold called with the digests of sessions that others tell of; with "all" where it may be any
+   */
+  constructor(route: string, parts: Parts, onTold: (digests: ReadonlySet<string> | "all") => void) {
     this.#parts = parts;
     this.#mine = new NoticeBoard(boardOf(route), parts, (digests) =>
-      sessions.doubt(digests === "missed" ? "all" : new Set(digests)),
+      onTold(digests === "missed" ? "all" : new Set(digests)),
     );
     void this.#mine.start();
   }

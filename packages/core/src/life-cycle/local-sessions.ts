@@ -50,11 +50,15 @@ export class LocalSessions {
     return local?.isDoubted === true ? undefined : local;
   }
 
-  /** Sessions of these digests are looked for on the nodes before they are served again. */
-  doubt(digests: ReadonlySet<string> | "all"): void {
+  /** Sessions of these digests are looked for on the nodes before they are served again. @returns those held here */
+  doubt(digests: ReadonlySet<string> | "all"): readonly LocalSession[] {
+    const doubted: LocalSession[] = [];
     for (const local of this.#sessions.values()) {
-      if (digests === "all" || digests.has(local.live.identity.digest)) local.isDoubted = true;
+      if (digests !== "all" && !digests.has(local.live.identity.digest)) continue;
+      local.isDoubted = true;
+      doubted.push(local);
     }
+    return doubted;
   }
 
   /** Where this very session is held here, without counting as a use. */

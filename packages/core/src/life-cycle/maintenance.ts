@@ -14,6 +14,8 @@ const shortestSweepMs = 50;
 export interface Maintenance {
   /** A session has this idle timeout: it is looked after often enough from now on. */
   noteIdleTimeout(ms: number): void;
+  /** Finds out, in the background, whether doubted sessions are still this process' own, and forgets those that are not. */
+  settle(doubted: readonly LocalSession[]): void;
   stop(): void;
 }
 
@@ -60,6 +62,9 @@ export function startMaintenance(
       shortestIdleMs = ms;
       sweeping.rearm();
     },
+    settle(doubted) {
+      background.run(() => forEachLimited(doubted, atOnce, look));
+    },
     stop() {
       for (const stop of stops) stop();
     },
@@ -91,12 +96,14 @@ export function startMaintenance(
     await forEachLimited(backups.failed, atOnce, (local) => backups.retry(local));
   }
 
+  /** Without those that another process may own: it sees to their backup, and ours may be out of date. */
   function backedUpOn(node: string): LocalSession[] {
-    return sessions.sweep().filter(({ live }) => live.stored?.node === node);
+    return sessions.sweep().filter(({ live, isDoubted }) => live.stored?.node === node && !isDoubted);
   }
 
   /** Less than half of the record's life is left, and the session was used since it was last renewed. */
-  function isRenewalDue({ live, lastUsedMs, renewedMs }: LocalSession): boolean {
+  function isRenewalDue({ live, lastUsedMs, renewedMs, isDoubted }: LocalSession): boolean {
+    if (isDoubted) return false;
     const used = live.holders > 0 || lastUsedMs > renewedMs;
     return live.stored !== undefined && used && clock.monotonicMs() - renewedMs > live.idleTimeoutMs / 2;
   }
@@ -116,6 +123,18 @@ export function startMaintenance(
       await parts.replicas.keepAlive(found, live.identity, leftMs);
       local.renewedMs = usedMs;
     }
+  }
+
+  /** Another process said that it went on with the session, or ended it. What is on the nodes decides. */
+  async function look(local: LocalSession): Promise<void> {
+    const { live } = local;
+    const idleMs = live.holders > 0 ? 0 : clock.monotonicMs() - local.lastUsedMs;
+    const leftMs = Math.max(1, live.idleTimeoutMs - idleMs);
+    const found = await load(live.identity, live.node, parts, leftMs);
+    if (found === "absent") return; // whoever has it puts it back; until then the doubt stays
+    if (found.kind === "ended") end(local);
+    else if (found.revision.version > (live.stored?.revision.version ?? "")) giveUp(local);
+    else if (found.record.writeId === live.stored?.writeId) local.isDoubted = false;
   }
 
   /** Its node is gone or has lost it: the next one takes it, as the version that it is. */

@@ -28,7 +28,9 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
   const backups = new Backups(options.route, parts);
   const background = new Background();
   const dying = new Map<string, LiveSession>();
-  const handovers = new Handovers(options.route, sessions, parts);
+  const handovers = new Handovers(options.route, parts, (digests) =>
+    maintenance.settle(sessions.doubt(digests)),
+  );
   const takeOver = takeOverOnce(options.route, { sessions, dying, backups, handovers }, parts);
   const maintenance = startMaintenance(sessions, backups, background, parts);
   const locks = new LocalLocks(parts);
@@ -158,8 +160,10 @@ function takeOverOnce(
     const identity = identify(cookie.id);
     const held = sessions.use(identity.id);
     const found = await findNewest(identity, cookie).catch((error: unknown) => {
-      if (held === undefined || held.isDoubted) throw error;
-      return "absent" as const; // what is in memory serves on while the nodes do not answer
+      // What is in memory serves on while the nodes do not answer, but not where it is known to be out of date.
+      const isElsewhere = cookie.route !== undefined && cookie.route !== route;
+      if (held === undefined || held.isDoubted || isElsewhere) throw error;
+      return "absent" as const;
     });
     if (found === "absent") return held;
     if (found.kind === "ended") {
