@@ -99,13 +99,13 @@ export const mutants = [
       },
       {
         file: redis,
-        find: "redis.msmRenewLease(keys.lease, lease.token,",
-        replace: 'redis.msmRenewLease(keys.lease, "locked",',
+        find: "const args = [lease.token, whole(lease.ttlMs)];",
+        replace: 'const args = ["locked", whole(lease.ttlMs)];',
       },
       {
         file: redis,
-        find: "redis.msmUnlock(keys.lease, token)",
-        replace: 'redis.msmUnlock(keys.lease, "locked")',
+        find: "{ name: redisScripts.unlock, keys, args: [token] }",
+        replace: '{ name: redisScripts.unlock, keys, args: ["locked"] }',
       },
     ],
     catchers: [

@@ -19,16 +19,13 @@ export interface RedisAddress {
  */
 export class RedisConnection {
   readonly #address: () => RedisAddress;
-  readonly #onOpen: (redis: Redis) => void;
+  readonly #hooks: ConnectionHooks;
   #current: Opening | undefined;
 
-  /**
-   * @param address asked for each connection anew
-   * @param onOpen called with the client of each connection once it is ready
-   */
-  constructor(address: () => RedisAddress, onOpen: (redis: Redis) => void = () => {}) {
+  /** @param address asked for each connection anew */
+  constructor(address: () => RedisAddress, hooks: ConnectionHooks = {}) {
     this.#address = address;
-    this.#onOpen = onOpen;
+    this.#hooks = hooks;
   }
 
   /**
@@ -42,7 +39,8 @@ export class RedisConnection {
       return await run(opening.ready ?? (await opening.promise));
     } catch (thrown) {
       const error = opening.endedBy ?? redisError(thrown);
-      if (error.code === "MSM_ERR_STORAGE_PROTOCOL" || isFromReplica(error)) this.#lost(opening, error);
+      const isOfNoUse = opening.ready === undefined || error.code === "MSM_ERR_STORAGE_PROTOCOL";
+      if (isOfNoUse || isFromReplica(error)) this.#lost(opening, error);
       throw error;
     }
   }
@@ -76,8 +74,10 @@ export class RedisConnection {
     opening.redis = redis;
     redis.on("error", (thrown) => this.#lost(opening, redisError(thrown)));
     await redis.connect();
+    await this.#hooks.check?.(redis);
+    if (opening.endedBy) throw opening.endedBy;
     opening.ready = redis;
-    this.#onOpen(redis);
+    this.#hooks.onOpen?.(redis);
     return redis;
   }
 
@@ -86,6 +86,14 @@ export class RedisConnection {
     if (this.#current === opening) this.#current = undefined;
     end(opening, error);
   }
+}
+
+/** What happens with each new connection. */
+export interface ConnectionHooks {
+  /** Rejects where the server is none that operations may go to; then the connection is not used. */
+  readonly check?: (redis: Redis) => Promise<void>;
+  /** Called once the connection is ready. */
+  readonly onOpen?: (redis: Redis) => void;
 }
 
 /** A connection from its first step to its end. */

@@ -15,9 +15,11 @@ export class RedisReleases {
 
   /** @param address asked for each connection anew */
   constructor(address: () => RedisAddress) {
-    this.#connection = new RedisConnection(address, (redis) => {
-      redis.on("message", (_channel: string, leaseKey: string) => this.#listeners.tell(leaseKey));
-      redis.subscribe(releaseChannel).catch(() => undefined);
+    this.#connection = new RedisConnection(address, {
+      onOpen: (redis) => {
+        redis.on("message", (_channel: string, leaseKey: string) => this.#listeners.tell(leaseKey));
+        redis.subscribe(releaseChannel).catch(() => undefined);
+      },
     });
   }
 

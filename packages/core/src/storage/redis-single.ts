@@ -24,9 +24,12 @@ export class SingleRedis implements RedisServers {
     this.#parts = parts;
     const address = addressOf(deployment, parts.timeoutMs);
     this.#releases = new RedisReleases(address);
-    this.#main = new RedisConnection(address, (redis) => {
-      this.#releases.renew(reopenedError());
-      parts.onOpen(redis);
+    this.#main = new RedisConnection(address, {
+      check: checkRole,
+      onOpen: (redis) => {
+        this.#releases.renew(reopenedError());
+        parts.onOpen(redis);
+      },
     });
     this.#forPing = new RedisConnection(address);
   }

@@ -69,7 +69,7 @@ export class RedisTopology {
     const onOpen = (redis: Redis) => this.#parts.onOpen(server, redis);
     const shard = {
       server,
-      main: new RedisConnection(address, onOpen),
+      main: new RedisConnection(address, { onOpen }),
       forPing: new RedisConnection(address),
     };
     this.#shards.set(name, shard);
