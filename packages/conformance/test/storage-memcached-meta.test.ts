@@ -6,6 +6,7 @@ import {
   storageFaults,
 } from "@msm/conformance";
 import { memcachedStorage } from "@msm/core";
+import { memcachedAsAStorage } from "./memcached-as-a-storage.js";
 
 const { skip, reason } = needsProgram("memcached");
 
@@ -38,3 +39,5 @@ storageFaults(`memcached meta${reason}`, {
   startServer: () => startServer(memcachedCommand()),
   createStorage: (address) => memcachedStorage({ ...address, protocol: "meta" }),
 });
+
+memcachedAsAStorage("meta");
