@@ -67,6 +67,8 @@ export class MissedRecords {
     const isStuck = await this.#deliverAll(node);
     this.#delivering.delete(node);
     if (isStuck) this.#retryLater(node);
+    // It came up a moment ago, while this was under way.
+    else if (node.reachable && (this.#perNode.get(node.id)?.size ?? 0) > 0) void this.#deliver(node);
   }
 
   /** @returns whether the node did not take what it was offered */
