@@ -26,6 +26,7 @@ export type { Attributes, KeptAttributes, RegenerateOptions, Session } from "./s
 export type { SessionStats } from "./stats.js";
 export type { MemcachedStorageOptions } from "./storage/memcached.js";
 export { memcachedStorage } from "./storage/memcached.js";
+export type { MemcachedProtocol, MemcachedServerOptions, MemcachedTls } from "./storage/memcached-address.js";
 export type { MemoryStorageOptions } from "./storage/memory.js";
 export { memoryStorage } from "./storage/memory.js";
 export {
