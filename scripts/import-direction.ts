@@ -26,13 +26,14 @@ const coreRows: readonly (readonly string[])[] = [
   ["node"],
   ["index"],
   ["manager"],
-  ["resolve-options", "stats", "parts"],
+  ["reconfigure"],
+  ["resolve-options", "create-parts", "stats", "parts"],
   ["options"],
   ["life-cycle"],
   ["locking", "failover", "cookie"],
   ["session"],
   ["storage", "codec"],
-  ["background", "milliseconds"],
+  ["background", "milliseconds", "within"],
   ["errors", "events", "clock"],
 ];
 

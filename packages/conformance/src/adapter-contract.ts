@@ -729,7 +729,8 @@ class ObservedManager implements SessionManager {
   stats = () => this.#manager.stats();
   health = () => this.#manager.health();
   withSession: SessionManager["withSession"] = (...args) => this.#manager.withSession(...args);
-  close = () => this.#manager.close();
+  reconfigure: SessionManager["reconfigure"] = (changes) => this.#manager.reconfigure(changes);
+  close: SessionManager["close"] = (options) => this.#manager.close(options);
 }
 
 const largeChunk = 16_384;

@@ -33,6 +33,13 @@ export interface SessionEvents {
   nodeUp: { node: string; downMs: number };
   /** The connection to a node was lost and is back before the node counted as down; it may have restarted. */
   nodeReconnected: { node: string };
+  /**
+   * A node that `reconfigure()` took out is not asked any more: nothing that was stored there can be alive ("expired"), or it
+   * has not answered for a minute ("silent").
+   */
+  nodeLeft: { node: string; reason: "expired" | "silent" };
+  /** `reconfigure()` was carried out: which options it was given, and which nodes are new and which were taken out. */
+  reconfigured: { options: readonly string[]; joined: readonly string[]; left: readonly string[] };
   /** Something the operator should know, e.g. a Redis that evicts. */
   warning: { message: string };
 }

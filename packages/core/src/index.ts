@@ -5,13 +5,14 @@ export { jsonCodec } from "./codec/json.js";
 export type { MsmErrorCode, MsmErrorOptions } from "./errors.js";
 export { MsmError } from "./errors.js";
 export type { SessionEvents, Unsubscribe } from "./events.js";
-export type { NodeHealth } from "./failover/health.js";
+export type { ManagerHealth, NodeHealth } from "./failover/health.js";
 export type { CommitOptions, CommitResult, SessionExchange, SessionRequest } from "./life-cycle/exchange.js";
-export type { SessionManager, WorkOptions } from "./manager.js";
+export type { CloseOptions, SessionManager, WorkOptions } from "./manager.js";
 export { createSessionManager } from "./manager.js";
 export { longestTimeMs } from "./milliseconds.js";
 export type {
   AttributeConflict,
+  ChangeableOptions,
   CommonOptions,
   ConflictResolver,
   CookieOptions,
@@ -39,6 +40,7 @@ export {
 } from "./storage/record-prefix.js";
 export type { RedisStorageOptions } from "./storage/redis.js";
 export { redisStorage } from "./storage/redis.js";
+export type { RedisServerOptions } from "./storage/redis-address.js";
 export type {
   Lease,
   LoadOptions,

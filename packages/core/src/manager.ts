@@ -1,30 +1,26 @@
-import { createCodecs } from "./codec/codecs.js";
-import { deriveKeys } from "./cookie/keys.js";
-import { createSessionCookies } from "./cookie/session-cookie.js";
+import type { Clock } from "./clock.js";
+import { createParts } from "./create-parts.js";
 import { MsmError } from "./errors.js";
-import { createEvents, type SessionEvents, type Unsubscribe } from "./events.js";
-import { connect } from "./failover/connect.js";
-import type { NodeHealth } from "./failover/health.js";
+import type { SessionEvents, Unsubscribe } from "./events.js";
+import { ringMember } from "./failover/connect.js";
+import type { ManagerHealth, NodeHealth } from "./failover/health.js";
 import { parseFailoverNodes, parseNodes } from "./failover/nodes-option.js";
-import { Replicas } from "./failover/replicas.js";
-import { Ring, type RingMember } from "./failover/ring.js";
+import type { RingMember } from "./failover/ring.js";
 import type { SessionExchange, SessionRequest } from "./life-cycle/exchange.js";
 import type { Mode } from "./life-cycle/mode.js";
-import { nonStickyMode } from "./life-cycle/non-sticky.js";
-import { OpenExchanges } from "./life-cycle/open-exchanges.js";
 import type { RequestExchange } from "./life-cycle/request-exchange.js";
-import { stickyMode } from "./life-cycle/sticky.js";
 import { withoutSession } from "./life-cycle/without-session.js";
-import { createLocking } from "./locking/locking.js";
-import type { ResolvedOptions, SessionManagerOptions } from "./options.js";
+import { milliseconds } from "./milliseconds.js";
+import type { ChangeableOptions, ResolvedOptions, SessionManagerOptions } from "./options.js";
 import type { Parts } from "./parts.js";
+import { Configuration, type MembersOf } from "./reconfigure.js";
 import { resolveOptions } from "./resolve-options.js";
-import { lastTable, mergeTables } from "./session/merge.js";
-import { createSealer } from "./session/record.js";
 import type { Session } from "./session/session.js";
 import { identify, isSessionId } from "./session/session-id.js";
 import { countEvents, type SessionStats } from "./stats.js";
 import { memoryStorage } from "./storage/memory.js";
+import type { Storage } from "./storage/storage.js";
+import { within } from "./within.js";
 
 /** Keeps the sessions of one application process. */
 export interface SessionManager {
@@ -50,13 +46,26 @@ export interface SessionManager {
   on<E extends keyof SessionEvents>(event: E, listener: (detail: SessionEvents[E]) => void): Unsubscribe;
   /** Counts since the start, and what is held now. */
   stats(): SessionStats;
-  /** What is thought of each node now, in ring order. */
-  health(): readonly NodeHealth[];
+  /** What is thought of each node now, and whether sessions can be served: for a readiness probe. */
+  health(): ManagerHealth;
   /**
-   * Refuses new requests, waits for those that are open and saves what is still to be saved, at most
-   * `closeTimeoutMs`, then ends all connections. Safe to call twice.
+   * Changes options while sessions are served; no request fails of it. What is left out stays as it is. Called again
+   * before it is done, the changes are made one after the other.
+   *
+   * Nodes that are new are connected to before they take sessions. Nodes that are taken out are read as long as they may
+   * have what no other node has, see `health()`. With another `mode`, exchanges that are open end in the former one.
+   *
+   * @returns when it is done. Rejects with MSM_ERR_OPTION on an option that makes no sense or cannot be changed, with
+   *   MSM_ERR_CLOSED after `close()`, and with MSM_ERR_STORAGE_* where sessions that live in this process could not be put on
+   *   the nodes for a mode that needs them there. Then nothing has changed.
    */
-  close(): Promise<void>;
+  reconfigure(changes: ChangeableOptions): Promise<void>;
+  /**
+   * Refuses new requests, waits for those that are open, saves what is still to be saved, gives back what is locked,
+   * offers the nodes what they missed, and ends all connections. All of it takes hardly longer than `timeoutMs`. Safe to
+   * call twice.
+   */
+  close(options?: CloseOptions): Promise<void>;
 }
 
 /** How work is done on a session outside of a request. */
@@ -68,129 +77,124 @@ export interface WorkOptions {
   readonly lock?: boolean;
 }
 
-/** Checks the options and starts a manager. Throws MSM_ERR_OPTION on an option that makes no sense. */
-export function createSessionManager(options: SessionManagerOptions): SessionManager {
-  const resolved = resolveOptions(options);
-  const parts = createParts(resolved, options);
-  const mode = resolved.mode.kind === "sticky" ? stickyMode(resolved.mode, parts) : nonStickyMode(parts);
-  return manage(mode, parts);
+/** How a manager is closed. */
+export interface CloseOptions {
+  /** The longest to wait for what is still to be done, in milliseconds. Default: the option `closeTimeoutMs`. */
+  readonly timeoutMs?: number;
 }
 
-function createParts(resolved: ResolvedOptions, options: SessionManagerOptions): Parts {
-  const { clock } = resolved;
-  const events = createEvents();
-  const keys = deriveKeys(resolved.secrets);
-  const sealer = createSealer(keys.record);
-  const ring = new Ring(
-    ringMembers(resolved, options, (message) => events.emit("warning", { message })),
-    {
-      clock,
-      events,
-      recordLife: { longestMs: resolved.idleTimeoutMs },
-    },
-  );
-  return {
-    options: resolved,
-    clock,
-    random: Math.random,
-    events,
-    sealer,
-    ring,
-    codecs: createCodecs(resolved.codec),
-    exchanges: new OpenExchanges(),
-    locking: createLocking(resolved.locking, clock),
-    merge: resolved.saves === "whole" ? lastTable : mergeTables,
-    cookies: createSessionCookies(resolved.cookie, keys.cookie, clock),
-    replicas: new Replicas({
-      ring,
-      sealer,
-      events,
-      clock,
-      keyPrefix: resolved.keyPrefix,
-      idleTimeoutMs: resolved.idleTimeoutMs,
-    }),
-  };
+/** Checks the options and starts a manager. Throws MSM_ERR_OPTION on an option that makes no sense. */
+export function createSessionManager(options: SessionManagerOptions): SessionManager {
+  const given = { ...options };
+  const resolved = resolveOptions(given);
+  const memory = memoryOnce(resolved.clock);
+  let members: readonly RingMember[] = [];
+  let warn: (message: string) => void = () => {};
+  const membersOf: MembersOf = (now, named) => ringMembers(now, named, memory, (message) => warn(message));
+  if (given.nodes === undefined && process.env.NODE_ENV === "production") warnOfMemory();
+  const parts = createParts(resolved, (onWarning) => {
+    warn = onWarning;
+    members = membersOf(resolved, given);
+    return members;
+  });
+  return manage(new Configuration({ given, resolved, members }, parts, membersOf), parts);
+}
+
+function warnOfMemory(): void {
+  process.emitWarning("no `nodes` are configured: sessions are in this process' memory only", {
+    code: "MSM_WARN_MEMORY_ONLY",
+  });
+}
+
+/** The node of a process for which none is configured: always the same. */
+function memoryOnce(clock: Clock): () => Storage {
+  let storage: Storage | undefined;
+  return () => (storage ??= memoryStorage({ clock }));
 }
 
 function ringMembers(
-  { clock, operationTimeoutMs }: ResolvedOptions,
+  { operationTimeoutMs }: ResolvedOptions,
   { nodes: option, failoverNodes = [] }: SessionManagerOptions,
+  memory: () => Storage,
   onWarning: (message: string) => void,
 ): readonly RingMember[] {
-  if (option === undefined) {
-    if (process.env.NODE_ENV === "production") {
-      process.emitWarning("no `nodes` are configured: sessions are in this process' memory only", {
-        code: "MSM_WARN_MEMORY_ONLY",
-      });
-    }
-    return [{ id: "n1", storage: memoryStorage({ clock }), failoverOnly: false }];
-  }
-  const nodes = parseNodes(option);
-  const failover = parseFailoverNodes(failoverNodes, nodes);
-  return nodes.map((node) => ({
-    id: node.id,
-    storage: connect(node, { operationTimeoutMs, onWarning }),
-    failoverOnly: failover.includes(node.id),
-  }));
+  const nodes = option === undefined ? [{ id: "n1", storage: memory() }] : parseNodes(option);
+  const failover = option === undefined ? [] : parseFailoverNodes(failoverNodes, nodes);
+  return nodes.map((node) =>
+    ringMember(node, { operationTimeoutMs, onWarning, failoverOnly: failover.includes(node.id) }),
+  );
 }
 
-function manage(mode: Mode, parts: Parts): SessionManager {
-  const { events, ring, replicas, exchanges, clock, options } = parts;
+function manage(configuration: Configuration, parts: Parts): SessionManager {
+  const { events, ring, replicas, clock, options } = parts;
+  const { modes } = configuration;
   const counts = countEvents(events);
   let closing: Promise<void> | undefined;
 
   return {
     async open(request) {
-      begin();
+      const mode = begin();
       try {
         return await mode.open(request);
       } catch (error) {
-        exchanges.end();
+        mode.exchanges.end();
         if (options.onStorageError === "reject" || !isStorageTrouble(error)) throw error;
         return withoutSession;
       }
     },
     async withSession(id, work, { lock = parts.locking.locksWork } = {}) {
-      begin();
-      const exchange = await openById(id, lock).catch((error: unknown) => {
-        exchanges.end();
+      const mode = begin();
+      const exchange = await openById(mode, id, lock).catch((error: unknown) => {
+        mode.exchanges.end();
         throw error;
       });
       return workIn(exchange, work);
     },
     on: (event, listener) => events.on(event, listener),
-    stats: () => ({ events: { ...counts }, ...mode.gauges() }),
-    health: () => ring.health(),
-    close() {
-      closing ??= shutDown();
+    stats: () => ({ events: { ...counts }, ...modes.gauges() }),
+    health,
+    reconfigure: (changes) => configuration.change(changes),
+    close({ timeoutMs } = {}) {
+      const limitMs = timeoutMs === undefined ? options.closeTimeoutMs : milliseconds("timeoutMs", timeoutMs);
+      closing ??= shutDown(limitMs);
       return closing;
     },
   };
 
-  function begin(): void {
+  function begin(): Mode {
     if (closing !== undefined) throw new MsmError("MSM_ERR_CLOSED", "the session manager is closed");
-    exchanges.begin();
+    const mode = modes.current;
+    mode.exchanges.begin();
+    return mode;
   }
 
-  async function openById(id: string, lock: boolean): Promise<RequestExchange> {
+  async function openById(mode: Mode, id: string, lock: boolean): Promise<RequestExchange> {
     const exchange = isSessionId(id) ? await mode.openById(identify(id), { lock }) : undefined;
     if (exchange === undefined) throw new MsmError("MSM_ERR_SESSION_GONE", "there is no session of that id");
     return exchange;
   }
 
-  async function shutDown(): Promise<void> {
-    await Promise.race([
-      drain(),
-      new Promise<void>((resolve) => clock.after(options.closeTimeoutMs, resolve)),
-    ]);
-    replicas.close();
-    await ring.close();
+  function health(): ManagerHealth {
+    const nodes = ring
+      .health()
+      .map(({ node, condition }) => ({ ...condition, missedRecords: replicas.missedBy(node) }));
+    return { status: statusOf(nodes), nodes };
   }
 
-  /** What is unsaved is saved at once: an open stream may last longer than there is time. */
-  async function drain(): Promise<void> {
-    await Promise.all([exchanges.ended(), mode.drain()]);
-    await mode.drain();
+  function statusOf(nodes: readonly NodeHealth[]): ManagerHealth["status"] {
+    const members = nodes.filter(({ state }) => state !== "leaving");
+    const reached = members.filter(({ state }) => state === "up" || state === "suspect");
+    if (closing !== undefined || (reached.length === 0 && !configuration.isInProcess)) return "down";
+    return reached.length < members.length ? "degraded" : "ok";
+  }
+
+  async function shutDown(limitMs: number): Promise<void> {
+    const endMs = clock.monotonicMs() + limitMs;
+    await within(limitMs, clock, Promise.all([configuration.close(), modes.drain()]));
+    await within(options.operationTimeoutMs, clock, modes.release());
+    await within(Math.max(0, endMs - clock.monotonicMs()), clock, replicas.deliverMissed());
+    replicas.close();
+    await ring.close();
   }
 }
 

@@ -45,6 +45,11 @@ export interface CommonOptions {
   readonly nodes?: string | readonly NodeOptions[];
   /** Ids of nodes that take sessions only while no other node can be reached. Default none. */
   readonly failoverNodes?: string | readonly string[];
+  /**
+   * False: nothing is stored, no node is connected to, and sessions live in the process that serves them, in either mode.
+   * Default true.
+   */
+  readonly enabled?: boolean;
   /** First part of every storage key: up to 16 of `A-Z a-z 0-9 _ -`. Default "msm". */
   readonly keyPrefix?: string;
   readonly cookie?: CookieOptions;
@@ -95,6 +100,22 @@ export interface CommonOptions {
   /** Where time is read. Default: the machine's clock. */
   readonly clock?: Clock;
 }
+
+/**
+ * What `manager.reconfigure()` takes: the options that can be changed while sessions are served. What is left out, or
+ * undefined, stays as it is. `route` goes with a change to `mode: "sticky"`.
+ */
+export type ChangeableOptions = Changeable<CommonOptions, ChangeableCommonName> &
+  Changeable<StickyOptions, Exclude<keyof StickyOptions, "mode">> & {
+    readonly mode?: "sticky" | "non-sticky" | undefined;
+  };
+
+type Changeable<T, Name extends keyof T> = { readonly [K in Name]?: T[K] | undefined };
+
+type ChangeableCommonName = Exclude<
+  keyof CommonOptions,
+  "secret" | "keyPrefix" | "cookie" | "codec" | "clock"
+>;
 
 export type LockingMode = "optimistic" | "none" | "all" | "auto" | "app";
 
@@ -177,6 +198,7 @@ export interface ResolvedOptions {
   readonly operationTimeoutMs: number;
   readonly maxRecordBytes: number;
   readonly closeTimeoutMs: number;
+  readonly enabled: boolean;
   readonly clock: Clock;
 }
 

@@ -5,13 +5,15 @@ import type { EventEmitter } from "./events.js";
 import type { Replicas } from "./failover/replicas.js";
 import type { Ring } from "./failover/ring.js";
 import type { SessionRequest } from "./life-cycle/exchange.js";
-import type { OpenExchanges } from "./life-cycle/open-exchanges.js";
 import type { Locking } from "./locking/locking.js";
 import type { ResolvedOptions } from "./options.js";
 import type { Merge } from "./session/merge.js";
 import type { RecordSealer } from "./session/record.js";
 
-/** What a manager is made of: built once at its start, handed to every step of the life cycle. */
+/**
+ * What a manager is made of: built once at its start, handed to every step of the life cycle. What `reconfigure()` changes
+ * is changed inside: so each step reads options when it needs them, and keeps none.
+ */
 export interface Parts {
   readonly options: ResolvedOptions;
   readonly clock: Clock;
@@ -26,5 +28,4 @@ export interface Parts {
   readonly locking: Locking<SessionRequest>;
   /** What becomes of a save that meets a newer version. */
   readonly merge: Merge;
-  readonly exchanges: OpenExchanges;
 }

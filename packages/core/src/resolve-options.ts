@@ -7,6 +7,7 @@ import type { SessionRequest } from "./life-cycle/exchange.js";
 import { pathOf } from "./locking/locking.js";
 import { milliseconds } from "./milliseconds.js";
 import type {
+  ChangeableOptions,
   CookieOptions,
   ResolvedCookieOptions,
   ResolvedLocking,
@@ -16,6 +17,14 @@ import type {
 } from "./options.js";
 
 const minute = 60_000;
+
+/** How sessions live in a process where no option says otherwise. */
+export const inProcessDefaults = {
+  backup: "sync",
+  backupTimeoutMs: 1000,
+  maxBackupLagMs: 250,
+  maxLocalSessions: 100_000,
+} as const;
 const leastSecretBytes = 32;
 
 /** Names of all options; anything else is a slip of the pen, and is said to be one. */
@@ -26,6 +35,7 @@ const known = {
       "secret",
       "nodes",
       "failoverNodes",
+      "enabled",
       "keyPrefix",
       "cookie",
       "idleTimeoutMs",
@@ -89,9 +99,48 @@ export function resolveOptions(options: SessionManagerOptions): ResolvedOptions 
     operationTimeoutMs: milliseconds("operationTimeoutMs", options.operationTimeoutMs ?? 250),
     maxRecordBytes: atLeast("maxRecordBytes", options.maxRecordBytes ?? 512 * 1024, 1024),
     closeTimeoutMs: milliseconds("closeTimeoutMs", options.closeTimeoutMs ?? 5000),
+    enabled: bool("enabled", options.enabled ?? true),
     clock: options.clock ?? systemClock,
   });
 }
+
+/** What is sealed, stored or sent with these cannot be read without them, and all processes need the same. */
+const fixed: readonly string[] = ["secret", "keyPrefix", "cookie", "codec", "clock"];
+
+/**
+ * The options as they are after a change: those that were given before, and in their place those that are given now.
+ * Options of sticky mode are kept for it while the mode is another. Never changes its arguments.
+ * @throws MsmError MSM_ERR_OPTION that names an option which cannot be changed, or that does not exist
+ */
+export function changedOptions(
+  before: SessionManagerOptions,
+  changes: ChangeableOptions,
+): { readonly given: SessionManagerOptions; readonly options: SessionManagerOptions } {
+  if (typeof changes !== "object" || changes === null) throw wrong("options", "an object", changes);
+  const changeable = [...known.common, ...known.sticky].filter((name) => !fixed.includes(name));
+  for (const name of Object.keys(changes)) {
+    if (!fixed.includes(name)) continue;
+    throw new MsmError(
+      "MSM_ERR_OPTION",
+      `${name} cannot be changed at run time; it needs a restart. reconfigure() takes ${changeable.join(", ")}`,
+    );
+  }
+  checkNames("", changes, changeable, "reconfigure()");
+  const wanted = Object.entries(changes).filter(([, value]) => value !== undefined);
+  const given = { ...before, ...Object.fromEntries(wanted) } as SessionManagerOptions;
+  if (given.mode === "sticky") {
+    if (before.mode === "sticky" && given.route !== before.route)
+      throw needs("another route", 'mode "non-sticky" in between, or a restart');
+    return { given, options: given };
+  }
+  const isKept = ([name]: [string, unknown]) => !isSticky(name) || wanted.some(([other]) => other === name);
+  const options = Object.fromEntries(
+    Object.entries(given).filter(isKept),
+  ) as unknown as SessionManagerOptions;
+  return { given, options };
+}
+
+const isSticky = (name: string) => known.sticky.some((each) => each === name);
 
 const lockingModes = ["optimistic", "none", "all", "auto", "app"] as const;
 
@@ -134,10 +183,20 @@ function resolveSticky(options: SessionManagerOptions & { mode: "sticky" }): Res
       /^[\w-]{1,32}$/,
       "1 to 32 of A-Z a-z 0-9 _ -, the name by which the balancer knows this process",
     ),
-    backup: oneOf("backup", options.backup ?? "sync", ["sync", "async"]),
-    backupTimeoutMs: milliseconds("backupTimeoutMs", options.backupTimeoutMs ?? 1000),
-    maxBackupLagMs: milliseconds("maxBackupLagMs", options.maxBackupLagMs ?? 250),
-    maxLocalSessions: atLeast("maxLocalSessions", options.maxLocalSessions ?? 100_000, 1),
+    backup: oneOf("backup", options.backup ?? inProcessDefaults.backup, ["sync", "async"]),
+    backupTimeoutMs: milliseconds(
+      "backupTimeoutMs",
+      options.backupTimeoutMs ?? inProcessDefaults.backupTimeoutMs,
+    ),
+    maxBackupLagMs: milliseconds(
+      "maxBackupLagMs",
+      options.maxBackupLagMs ?? inProcessDefaults.maxBackupLagMs,
+    ),
+    maxLocalSessions: atLeast(
+      "maxLocalSessions",
+      options.maxLocalSessions ?? inProcessDefaults.maxLocalSessions,
+      1,
+    ),
   });
 }
 

@@ -31,6 +31,8 @@ export function countEvents(events: EventEmitter): Readonly<Record<keyof Session
     nodeDown: 0,
     nodeUp: 0,
     nodeReconnected: 0,
+    nodeLeft: 0,
+    reconfigured: 0,
     warning: 0,
   };
   for (const event of Object.keys(counts) as (keyof SessionEvents)[]) {

@@ -41,7 +41,7 @@ export function createApplication({ name, manager, locksInHandlers }: Applicatio
   app.get("/favicon.ico", (_request, response) => void response.status(204).end());
   app.get("/health", (_request, response) => {
     const { localSessions, unsavedSessions } = manager.stats();
-    const nodes = manager.health().map(({ id, state }) => ({ id, state }));
+    const nodes = manager.health().nodes.map(({ id, state }) => ({ id, state }));
     response.json({ name, requests, localSessions, unsavedSessions, nodes });
   });
   app.use((_request, response, next) => {

@@ -308,7 +308,7 @@ describe("non-sticky: a node fails", () => {
     primary.comeBack();
     await clock.turn(3000);
 
-    expect(manager.health().some((node) => node.state === "suspect")).toBe(true);
+    expect(manager.health().nodes.some((node) => node.state === "suspect")).toBe(true);
     expect((await old.visit(manager)).session?.attributes.n).toBe(2);
   });
 

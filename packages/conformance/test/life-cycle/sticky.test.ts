@@ -162,7 +162,7 @@ describe("sticky: a node fails", () => {
 
     primary.goDown();
     await clock.turn(3000);
-    expect(owner.health().some(({ state }) => state === "down")).toBe(true);
+    expect(owner.health().nodes.some(({ state }) => state === "down")).toBe(true);
     await owner.close();
 
     expect((await client.visit(process("app2"), increment)).session?.attributes.n).toBe(2);

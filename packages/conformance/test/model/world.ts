@@ -208,7 +208,7 @@ export class World {
   }
 
   #knowsOfNodeDown(): boolean {
-    return this.processes.some(({ manager }) => manager.health().some(({ state }) => state === "down"));
+    return this.processes.some(({ manager }) => manager.health().nodes.some(({ state }) => state === "down"));
   }
 
   async #takeStep(): Promise<void> {

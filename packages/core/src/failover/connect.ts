@@ -1,14 +1,34 @@
+import { inspect } from "node:util";
 import { memcachedStorage } from "../storage/memcached.js";
 import { redisStorage } from "../storage/redis.js";
 import type { Storage } from "../storage/storage.js";
 import { memcachedOptionsOf } from "./memcached-node.js";
 import { type ConfiguredNode, parseNodeUrl } from "./nodes-option.js";
+import type { RingMember } from "./ring.js";
 
 /** What connecting to a node needs from outside. */
 export interface ConnectOptions {
   readonly operationTimeoutMs: number;
   readonly onWarning: (message: string) => void;
 }
+
+/** Makes of a configured node what the ring needs to know of it. */
+export function ringMember(
+  node: ConfiguredNode,
+  { failoverOnly, ...options }: ConnectOptions & { readonly failoverOnly: boolean },
+): RingMember {
+  return {
+    id: node.id,
+    failoverOnly,
+    address: node.storage ?? descriptionOf(node),
+    kind: node.storage?.kind ?? parseNodeUrl(node.url ?? "").kind,
+    settings: String(options.operationTimeoutMs),
+    connect: () => connect(node, options),
+  };
+}
+
+/** Equal where two nodes are configured alike. Holds passwords, and is never shown. */
+const descriptionOf = (node: ConfiguredNode): string => inspect({ ...node, id: "" }, { depth: 8 });
 
 /** Makes the storage that a configured node names. The client library is loaded now, the server may come later. */
 export function connect(node: ConfiguredNode, { operationTimeoutMs, onWarning }: ConnectOptions): Storage {

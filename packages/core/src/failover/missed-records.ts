@@ -22,27 +22,53 @@ const retryAfterMs = 1000;
  * oldest go first.
  */
 export class MissedRecords {
-  readonly #perNode = new Map<string, NodeBacklog>();
-  readonly #delivering = new Set<RingNode>();
+  readonly #perNode = new Map<RingNode, NodeBacklog>();
+  readonly #delivering = new Map<RingNode, Promise<void>>();
+  readonly #ring: Ring;
   readonly #clock: Clock;
   /** What calls off the next try, for each node that has one coming. */
-  readonly #retries = new Map<string, () => void>();
-  readonly #unsubscribe: Unsubscribe;
+  readonly #retries = new Map<RingNode, () => void>();
+  readonly #stops: readonly Unsubscribe[];
 
   constructor(ring: Ring, events: EventEmitter, clock: Clock) {
+    this.#ring = ring;
     this.#clock = clock;
-    this.#unsubscribe = events.on("nodeUp", ({ node: id }) => {
-      const node = ring.node(id);
-      if (node !== undefined) void this.#deliver(node);
-    });
+    this.#stops = [
+      events.on("nodeUp", ({ node: id }) => {
+        const node = ring.node(id);
+        if (node !== undefined) void this.#deliver(node);
+      }),
+      events.on("nodeLeft", () => this.followRing()),
+    ];
   }
 
   /** Keeps a record for a node, and tries at once where the node can be reached. */
   keep(node: RingNode, key: string, bytes: Uint8Array, ttlMs: number): void {
-    const backlog = this.#perNode.get(node.id) ?? new NodeBacklog();
-    this.#perNode.set(node.id, backlog);
+    const backlog = this.#perNode.get(node) ?? new NodeBacklog();
+    this.#perNode.set(node, backlog);
     backlog.put(key, { bytes, expiresMs: this.#clock.monotonicMs() + ttlMs });
-    if (!this.#retries.has(node.id)) void this.#deliver(node);
+    if (!this.#retries.has(node)) void this.#deliver(node);
+  }
+
+  /** How many records wait for a node. */
+  countFor(node: RingNode): number {
+    return this.#perNode.get(node)?.size ?? 0;
+  }
+
+  /** Offers once more what waits to those that can be reached, and resolves when they have it or did not take it. */
+  async deliverNow(): Promise<void> {
+    await Promise.all([...this.#perNode.keys()].map((node) => this.#deliver(node)));
+  }
+
+  /** The ring has changed: what waits for a node that is none of it any more is for the one that has its name, if any. */
+  followRing(): void {
+    const { nodes, leaving } = this.#ring;
+    for (const [node, backlog] of this.#perNode) {
+      if (nodes.includes(node) || leaving.includes(node)) continue;
+      this.#drop(node);
+      const heir = this.#ring.node(node.id);
+      if (heir !== undefined) this.#handOn(backlog, heir);
+    }
   }
 
   /** The end of this session that a node has not yet taken; undefined where there is none. */
@@ -55,25 +81,41 @@ export class MissedRecords {
   }
 
   close(): void {
-    this.#unsubscribe();
+    for (const stop of this.#stops) stop();
     this.#perNode.clear();
     for (const callOff of this.#retries.values()) callOff();
     this.#retries.clear();
   }
 
-  async #deliver(node: RingNode): Promise<void> {
-    if (this.#delivering.has(node)) return;
-    this.#delivering.add(node);
+  #handOn(backlog: NodeBacklog, heir: RingNode): void {
+    for (const [key, { bytes, expiresMs }] of backlog.first(backlog.size)) {
+      const ttlMs = expiresMs - this.#clock.monotonicMs();
+      if (ttlMs > 0) this.keep(heir, key, bytes, ttlMs);
+    }
+  }
+
+  #drop(node: RingNode): void {
+    this.#perNode.delete(node);
+    this.#retries.get(node)?.();
+    this.#retries.delete(node);
+  }
+
+  #deliver(node: RingNode): Promise<void> {
+    const delivering = this.#delivering.get(node) ?? this.#deliverOrRetry(node);
+    this.#delivering.set(node, delivering);
+    return delivering;
+  }
+
+  async #deliverOrRetry(node: RingNode): Promise<void> {
     const isStuck = await this.#deliverAll(node);
     this.#delivering.delete(node);
     if (isStuck) this.#retryLater(node);
-    // It came up a moment ago, while this was under way.
-    else if (node.reachable && (this.#perNode.get(node.id)?.size ?? 0) > 0) void this.#deliver(node);
+    else if (node.reachable && this.countFor(node) > 0) void this.#deliver(node); // it came a moment ago
   }
 
   /** @returns whether the node did not take what it was offered */
   async #deliverAll(node: RingNode): Promise<boolean> {
-    const backlog = this.#perNode.get(node.id);
+    const backlog = this.#perNode.get(node);
     while (backlog !== undefined && backlog.size > 0 && node.reachable) {
       const batch = backlog.first(deliveredAtOnce);
       const delivered = await Promise.all(batch.map(([key, missed]) => this.#deliverOne(node, key, missed)));
@@ -82,17 +124,20 @@ export class MissedRecords {
       });
       if (!delivered.includes(true)) return true;
     }
-    return false;
+    return node.isLeaving && !node.reachable && this.countFor(node) > 0;
   }
 
-  /** A node that merely missed one operation is never going to come up; one that is down is left to `nodeUp`. */
+  /**
+   * A node that merely missed one operation is never going to come up; one that is down is left to `nodeUp`, which nobody
+   * is told of one that is leaving.
+   */
   #retryLater(node: RingNode): void {
-    if (this.#retries.has(node.id) || !this.#perNode.has(node.id)) return;
+    if (this.#retries.has(node) || !this.#perNode.has(node)) return;
     const callOff = this.#clock.after(retryAfterMs, () => {
-      this.#retries.delete(node.id);
+      this.#retries.delete(node);
       void this.#deliver(node);
     });
-    this.#retries.set(node.id, callOff);
+    this.#retries.set(node, callOff);
   }
 
   async #deliverOne(node: RingNode, key: string, { bytes, expiresMs }: Missed): Promise<boolean> {

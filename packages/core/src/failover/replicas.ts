@@ -268,22 +268,39 @@ export class Replicas {
    */
   async bury(identity: SessionIdentity, successor?: Successor): Promise<Ended | undefined> {
     const ttlMs = this.#parts.ring.longestRecordLifeMs;
+    const { ring } = this.#parts;
     const key = this.#key(identity);
     const bytes = this.#parts.sealer.tombstone(identity, ttlMs, successor);
     const buried = await Promise.all(
-      this.#parts.ring.nodes.map(async (node) => {
+      [...ring.nodes, ...ring.leaving].map(async (node) => {
         const end = await this.#buryOn(node, identity, bytes, ttlMs);
         if (end === undefined) this.#missed.keep(node, key, bytes, ttlMs);
         return end;
       }),
     );
     if (buried.every((end) => end === undefined)) {
+      if (ring.isOff) return undefined; // it ended in this process, which is the only one to have it now
       throw new MsmError(
         "MSM_ERR_STORAGE_UNAVAILABLE",
         "no storage node took the end of the session; it is kept for them",
       );
     }
     return buried.find((end) => end !== undefined && end !== "taken") as Ended | undefined;
+  }
+
+  /** How many records a node did not take yet. */
+  missedBy(node: RingNode): number {
+    return this.#missed.countFor(node);
+  }
+
+  /** Offers what nodes did not take to those that can be reached now; resolves when they have answered. */
+  deliverMissed(): Promise<void> {
+    return this.#missed.deliverNow();
+  }
+
+  /** To be called when the ring has changed. */
+  followRing(): void {
+    this.#missed.followRing();
   }
 
   close(): void {
@@ -313,17 +330,28 @@ export class Replicas {
     const { ring } = this.#parts;
     const hint = typeof hinted === "string" ? hinted : hinted.guess;
     const isSuspect = ring.node(hint)?.isSuspect(this.#key(identity)) === true;
-    const others = ring.candidates(hint).filter((node) => node.reachable && node !== asked?.node);
-    const answers = await Promise.all(others.map((node) => this.#ask(identity, node, { leftMs })));
+    const members = ring.nodes; // whoever joins meanwhile is none of those that may have it
+    const others = ring.holders(hint).filter((node) => node.reachable && node !== asked?.node);
+    const answers = await Promise.all(others.map((node) => this.#askHolder(identity, node, leftMs)));
     if (asked !== undefined) answers.unshift(asked);
     const newest = newestOf(answers);
     if (newest === undefined) {
-      this.#checkAbsent(answers);
+      this.#checkAbsent(answers, members);
       return "absent";
     }
     this.#checkCompared(answers, isSuspect);
     const home = typeof hinted === "string" ? hinted : newest.node.id;
     return this.#settle(identity, home, newest, answers, leftMs);
+  }
+
+  /**
+   * As `#ask`. A node that is leaving may have what no member has; but where it cannot be reached it counts as empty, as
+   * whoever took it out knows what became of it.
+   */
+  async #askHolder(identity: SessionIdentity, node: RingNode, leftMs?: number): Promise<Answer> {
+    const answer = await this.#ask(identity, node, { leftMs });
+    if (answer.kind !== "unknown" || answer.isNewerFormat === true || !node.isLeaving) return answer;
+    return (await node.check()) ? this.#ask(identity, node, { leftMs }) : { kind: "absent", node };
   }
 
   /** Asked again where the reply was lost: with the same token that is safe, and the lease is perhaps ours already. */
@@ -438,16 +466,17 @@ export class Replicas {
   /** The record has left its node: the others may know why. */
   async #writeAgain(node: RingNode, request: WriteRequest): Promise<WriteResult> {
     const { identity, bytes, ttlMs } = request;
-    const others = this.#parts.ring.candidates(node.id).filter((other) => other !== node);
+    const members = this.#parts.ring.nodes;
+    const others = this.#parts.ring.holders(node.id).filter((other) => other !== node);
     const answers = await Promise.all(
-      others.filter((other) => other.reachable).map((other) => this.#ask(identity, other)),
+      others.filter((other) => other.reachable).map((other) => this.#askHolder(identity, other)),
     );
     const newest = newestOf(answers);
     const overtaken = request.replaces?.revision.version ?? "";
     const isNewer = (version: string) => version >= versionOf(bytes) || version > overtaken;
     if (newest !== undefined && isNewer(newest.revision.version)) return this.#outcomeOf(newest, bytes);
     if (newest === undefined && !request.recreate) {
-      this.#checkAbsent([...answers, { kind: "absent", node }]);
+      this.#checkAbsent([...answers, { kind: "absent", node }], members);
       return { kind: "gone" };
     }
     const again = await node.run((storage) =>
@@ -554,8 +583,7 @@ export class Replicas {
 
   /** Processes that know different rings look for a session's copies in different places. */
   #compareRing({ ring, version }: SessionRecord): void {
-    if (ring === this.#parts.ring.fingerprint || version === tombstoneVersion || this.#strangeRings.has(ring))
-      return;
+    if (this.#parts.ring.knows(ring) || version === tombstoneVersion || this.#strangeRings.has(ring)) return;
     this.#strangeRings.add(ring);
     const message =
       "a process with other `nodes` or `failoverNodes`, or another order of them, writes to the same nodes";
@@ -580,7 +608,7 @@ export class Replicas {
     if (isTombstone(newest.bytes)) return endOf(newest.record);
 
     const settled = home === newest.node || !behind.includes(home) || taken[0] === true ? home : newest.node;
-    if (answered.length === this.#parts.ring.nodes.length) settled.confirm(this.#key(identity));
+    if (this.#parts.ring.nodes.every((node) => answered.includes(node))) settled.confirm(this.#key(identity));
     const alsoOn = answers.flatMap((answer) => (answer.kind === "found" ? [answer.node.id] : []));
     if (settled === newest.node) return { ...newest, alsoOn };
     const own = answers.find((answer) => answer.node === settled);
@@ -625,13 +653,11 @@ export class Replicas {
   }
 
   /** Nothing was found. @throws MsmError where a node that may have the session did not say so */
-  #checkAbsent(answers: readonly Answer[]): void {
-    const silent = this.#parts.ring.nodes.find((node) => {
-      const answer = answers.find((candidate) => candidate.node === node);
-      return answer === undefined ? node.mayHoldRecords : answer.kind === "unknown";
-    });
-    if (silent === undefined) return;
+  #checkAbsent(answers: readonly Answer[], members: readonly RingNode[]): void {
     const unknown = answers.find((answer) => answer.kind === "unknown");
+    const isUnasked = (node: RingNode) => answers.every((answer) => answer.node !== node);
+    const silent = unknown?.node ?? members.find((node) => isUnasked(node) && node.mayHoldRecords);
+    if (silent === undefined) return;
     throw new MsmError(
       "MSM_ERR_STORAGE_UNAVAILABLE",
       `node ${silent.id} may have the session and does not answer`,

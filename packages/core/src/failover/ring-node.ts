@@ -1,8 +1,8 @@
 import type { Clock } from "../clock.js";
-import { MsmError } from "../errors.js";
+import { MsmError, type MsmErrorCode } from "../errors.js";
 import type { EventEmitter } from "../events.js";
 import type { Storage } from "../storage/storage.js";
-import type { NodeHealth } from "./health.js";
+import type { NodeCondition, NodeHealth } from "./health.js";
 
 /** What a node's watch needs from outside. */
 export interface RingNodeParts {
@@ -19,6 +19,18 @@ export interface RecordLife {
   longestMs: number;
 }
 
+/** A node as it is put into the ring. */
+export interface RingNodeOptions {
+  readonly id: string;
+  readonly storage: Storage;
+  readonly failoverOnly: boolean;
+  /**
+   * "late": others may have used it before, so that what it has may be older than its copies. "never": nothing is stored at
+   * present, and it is not asked for anything. Default "early": with the start of the process.
+   */
+  readonly joins?: "early" | "late" | "never";
+}
+
 const probeIntervalMs = 500;
 const failuresUntilDown = 2;
 const firstHoldDownMs = 1000;
@@ -26,6 +38,7 @@ const longestHoldDownMs = 30_000;
 /** A node that stayed up for so long starts again with the first hold-down. */
 const steadyAfterMs = 60_000;
 const mostConfirmed = 10_000;
+const quietMs = 100;
 
 /**
  * One node of the ring with what is thought of it: a breaker that opens after two failures in a row, or after one that
@@ -35,12 +48,18 @@ const mostConfirmed = 10_000;
  */
 export class RingNode {
   readonly id: string;
-  readonly storage: Storage;
-  readonly failoverOnly: boolean;
+  #storage: Storage;
+  /** Changed by the ring alone. */
+  failoverOnly: boolean;
   readonly #parts: RingNodeParts;
+  readonly #isOff: boolean;
   #failures = 0;
+  #lastError: MsmErrorCode | undefined;
   #down: { readonly sinceMs: number; readonly holdUntilMs: number } | undefined;
+  /** Since when it is no member of the ring any more; undefined while it is. */
+  #leftMs: number | undefined;
   #upSinceMs: number;
+  #suspectSinceMs = Number.NEGATIVE_INFINITY;
   #holdDownMs = firstHoldDownMs;
   #suspectUntilMs = Number.NEGATIVE_INFINITY;
   #confirmed = new Set<string>();
@@ -49,21 +68,31 @@ export class RingNode {
   #run: unknown;
   #stopTimer: () => void = () => {};
   #closed = false;
+  #isRetired = false;
+  #operations = 0;
+  #noteIdle: () => void = () => {};
   readonly #othersReachable: () => boolean;
 
-  constructor(
-    options: { id: string; storage: Storage; failoverOnly: boolean },
-    parts: RingNodeParts,
-    othersReachable: () => boolean,
-  ) {
+  constructor(options: RingNodeOptions, parts: RingNodeParts, othersReachable: () => boolean) {
+    const { joins = "early" } = options;
     this.id = options.id;
-    this.storage = options.storage;
+    this.#storage = options.storage;
     this.failoverOnly = options.failoverOnly;
     this.#parts = parts;
     this.#othersReachable = othersReachable;
     this.#upSinceMs = parts.clock.monotonicMs();
+    this.#isOff = joins === "never";
+    if (this.#isOff) {
+      this.#down = { sinceMs: Number.NEGATIVE_INFINITY, holdUntilMs: Number.POSITIVE_INFINITY };
+      return;
+    }
+    if (joins === "late") this.#suspect();
     void this.#probe(); // a restart is known by what came before
     this.#probeLater();
+  }
+
+  get storage(): Storage {
+    return this.#storage;
   }
 
   /** False while it is known that asking would be in vain. */
@@ -76,14 +105,40 @@ export class RingNode {
     return this.#down === undefined || this.#now() - this.#down.sinceMs < this.#parts.recordLife.longestMs;
   }
 
-  get health(): NodeHealth {
-    const down = this.#down;
+  /** Whether it is no member of the ring any more. */
+  get isLeaving(): boolean {
+    return this.#leftMs !== undefined;
+  }
+
+  /** For how long it has been out of reach; 0 where it can be reached. */
+  get downMs(): number {
+    return this.#down === undefined ? 0 : this.#now() - this.#down.sinceMs;
+  }
+
+  get health(): NodeCondition {
+    const state = this.#state;
     return {
       id: this.id,
-      kind: this.storage.kind,
-      state: down !== undefined ? "down" : this.#now() < this.#suspectUntilMs ? "suspect" : "up",
-      downMs: down === undefined ? undefined : this.#now() - down.sinceMs,
+      kind: this.#storage.kind,
+      role: this.failoverOnly ? "failover" : "ordinary",
+      state,
+      forMs: this.#now() - this.#sinceMs(state),
+      lastError: this.#lastError,
     };
+  }
+
+  get #state(): NodeHealth["state"] {
+    if (this.#isOff) return "off";
+    if (this.#leftMs !== undefined) return "leaving";
+    if (this.#down !== undefined) return "down";
+    return this.#now() < this.#suspectUntilMs ? "suspect" : "up";
+  }
+
+  #sinceMs(state: NodeHealth["state"]): number {
+    if (state === "leaving") return this.#leftMs ?? this.#upSinceMs;
+    if (state === "down") return this.#down?.sinceMs ?? this.#upSinceMs;
+    if (state === "suspect") return this.#suspectSinceMs;
+    return Math.max(this.#upSinceMs, this.#suspectUntilMs);
   }
 
   /** True where the record of this key may be older than its copy, as the node was down since it was last compared. */
@@ -100,34 +155,93 @@ export class RingNode {
 
   /** Runs one operation and learns from how it went. Rejects as the operation does. */
   async run<T>(operation: (storage: Storage) => Promise<T>): Promise<T> {
+    this.#operations++;
     try {
-      const result = await operation(this.storage);
+      if (this.#isRetired) throw retiredError(this.id);
+      const result = await operation(this.#storage);
       this.#failures = 0;
       return result;
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
       this.#noteFailure(error);
       throw error;
+    } finally {
+      if (--this.#operations === 0) this.#noteIdle();
     }
   }
 
   /** Asks the node now whether it answers. @returns whether it can be reached */
   async check(): Promise<boolean> {
+    if (this.#isOff) return false;
     await this.#probe();
     return this.reachable;
+  }
+
+  /** Finds out whether it can be reached, before anything is entrusted to it. */
+  async getReady(): Promise<void> {
+    for (let pings = 0; pings < failuresUntilDown && this.reachable; pings++) await this.#probe();
+  }
+
+  /** It is no member of the ring any more: nobody is told of its troubles, as whoever took it out knows of them. */
+  leave(): void {
+    this.#leftMs = this.#now();
+  }
+
+  /** It is a member of the ring again, and may have missed what was written since it left. */
+  rejoin(): void {
+    if (this.#leftMs === undefined) return;
+    this.#leftMs = undefined;
+    this.#suspect();
+  }
+
+  /** Asks the same server by another storage from now on; the one it had closes when it has answered. */
+  goOnWith(storage: Storage): void {
+    const former = this.#storage;
+    this.#storage = storage;
+    this.#run = undefined; // another connection, and no sign of a restart
+    void this.#quiet().then(() => former.close());
+  }
+
+  /**
+   * Ends once what is under way has been answered: from then on it is out of reach.
+   * @param closes whether its connections end as well
+   */
+  async retire({ closes }: { readonly closes: boolean }): Promise<void> {
+    this.leave();
+    await this.#quiet();
+    this.#isRetired = true;
+    this.#closed = true;
+    this.#stopTimer();
+    if (closes) await this.#storage.close();
+  }
+
+  /** Resolves when nothing was asked for a moment: who does several things begins the next one when the last is done. */
+  async #quiet(): Promise<void> {
+    do {
+      await this.#idle();
+      await new Promise<void>((resolve) => void this.#parts.clock.after(quietMs, resolve));
+    } while (this.#operations > 0);
+  }
+
+  async #idle(): Promise<void> {
+    if (this.#operations === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#noteIdle = resolve;
+    });
   }
 
   /** Ends probing, and the storage's connections. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopTimer();
-    await this.storage.close();
+    await this.#storage.close();
   }
 
   #noteFailure(error: MsmError): void {
     // A node that refuses a write still answers: its full memory is no reason not to read from it. Nor is one shard
     // that fails a reason to do without the others.
     if (this.#closed || error.code === "MSM_ERR_STORAGE_REFUSED" || error.isOfOnePart) return;
+    this.#lastError = error.code;
     this.#failures++;
     if (this.#down !== undefined) return;
     if (this.#failures >= failuresUntilDown) this.#goDown(error);
@@ -151,9 +265,11 @@ export class RingNode {
   async #ping(): Promise<void> {
     let run: unknown;
     try {
-      run = await this.storage.ping();
+      run = await this.#storage.ping();
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
+      if (this.#closed) return;
+      this.#lastError = error.code;
       this.#failures++;
       if (this.#down === undefined && this.#failures >= failuresUntilDown) this.#goDown(error);
       return;
@@ -174,17 +290,18 @@ export class RingNode {
     this.#holdDownMs = steady ? firstHoldDownMs : this.#holdDownMs;
     this.#down = { sinceMs: now, holdUntilMs: now + this.#holdDownMs };
     this.#holdDownMs = Math.min(this.#holdDownMs * 2, longestHoldDownMs);
-    this.#parts.events.emit("nodeDown", { node: this.id, error });
+    if (this.#leftMs === undefined) this.#parts.events.emit("nodeDown", { node: this.id, error });
   }
 
   /** It was gone for too short a time to be missed, and may be back empty, or with what it had saved of old. */
   #mayHaveRestarted(): void {
     this.#suspect();
-    this.#parts.events.emit("nodeReconnected", { node: this.id });
+    if (this.#leftMs === undefined) this.#parts.events.emit("nodeReconnected", { node: this.id });
   }
 
   #suspect(): void {
-    this.#suspectUntilMs = this.#now() + this.#parts.recordLife.longestMs;
+    this.#suspectSinceMs = this.#now();
+    this.#suspectUntilMs = this.#suspectSinceMs + this.#parts.recordLife.longestMs;
     this.#confirmed = new Set();
   }
 
@@ -194,6 +311,7 @@ export class RingNode {
     this.#failures = 0;
     this.#upSinceMs = now;
     this.#suspect();
+    if (this.#leftMs !== undefined) return;
     this.#parts.events.emit("nodeUp", { node: this.id, downMs: now - downSinceMs });
   }
 
@@ -201,3 +319,6 @@ export class RingNode {
     return this.#parts.clock.monotonicMs();
   }
 }
+
+const retiredError = (id: string) =>
+  new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", `node ${id} is no member of the ring any more`);

@@ -14,14 +14,14 @@ interface Run {
  * next, so a burst of requests costs two saves, and whoever waits, waits for the one that contains its change.
  */
 export class Backups {
-  readonly #route: string;
+  readonly #options: { readonly route: string | undefined };
   readonly #parts: Parts;
   readonly #runs = new Map<LocalSession, Run>();
   /** Sessions with a change that no save succeeded for, and none is under way. */
   readonly #failed = new Set<LocalSession>();
 
-  constructor(route: string, parts: Parts) {
-    this.#route = route;
+  constructor(options: { readonly route: string | undefined }, parts: Parts) {
+    this.#options = options;
     this.#parts = parts;
   }
 
@@ -55,6 +55,12 @@ export class Backups {
       this.#failed.delete(local);
     }
     return "stored";
+  }
+
+  /** Nothing is stored at present: what changed waits until it is. */
+  postpone(local: LocalSession): void {
+    local.unsavedSinceMs ??= this.#parts.clock.monotonicMs();
+    this.#failed.add(local);
   }
 
   /** Does again what failed: saves what is unsaved, or else what was to be saved though nothing had changed. */
@@ -91,7 +97,13 @@ export class Backups {
   #context(local: LocalSession): SaveContext & { readonly usedMs: number } {
     const nowMs = this.#parts.clock.monotonicMs();
     const usedMs = local.live.holders > 0 ? nowMs : local.lastUsedMs;
-    return { route: this.#route, recreate: true, isShared: true, idleForMs: nowMs - usedMs, usedMs };
+    return {
+      route: this.#options.route ?? "",
+      recreate: true,
+      isShared: true,
+      idleForMs: nowMs - usedMs,
+      usedMs,
+    };
   }
 
   #start(local: LocalSession): Run {

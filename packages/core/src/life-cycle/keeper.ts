@@ -2,10 +2,14 @@ import type { SessionLock } from "../locking/session-lock.js";
 import type { Waiting } from "../locking/waiting.js";
 import type { LiveSession } from "../session/live-session.js";
 import type { SuccessorPlace } from "../session/record.js";
+import type { SessionIdentity } from "../session/session-id.js";
 import type { CommitResult } from "./exchange.js";
+import type { OpenExchanges } from "./open-exchanges.js";
 
 /** What a mode does for the sessions of one exchange. Chosen once, at start-up: sticky or non-sticky. */
 export interface Keeper {
+  /** Where the end of each exchange is counted. */
+  readonly exchanges: Pick<OpenExchanges, "end">;
   /** The last part of the cookie; undefined where requests may go anywhere. */
   readonly route: string | undefined;
   /** A request begins to use a session, new or found. */
@@ -36,4 +40,24 @@ export interface Keeper {
   reload(live: LiveSession): Promise<LiveSession | undefined>;
   /** The request is done with a session that it entered. */
   leave(live: LiveSession): void;
+}
+
+/** Tells another mode, from now on, of each session that a keeper has saved or ended. */
+export function tellSuccessor(
+  keeper: Keeper,
+  successor: () => { catchUp(identity: SessionIdentity): Promise<void> },
+): void {
+  const { keep, destroy } = keeper;
+  keeper.keep = async (live, change, lock) => {
+    const outcome = await keep(live, change, lock);
+    await successor().catchUp(live.identity);
+    return outcome;
+  };
+  keeper.destroy = async (live, place) => {
+    try {
+      return await destroy(live, place);
+    } finally {
+      await successor().catchUp(live.identity);
+    }
+  };
 }

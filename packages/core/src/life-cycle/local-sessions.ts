@@ -21,11 +21,11 @@ const mostLooks = 100;
 /** The sessions of this process, least recently used first. */
 export class LocalSessions {
   readonly #parts: Parts;
-  readonly #most: number;
+  readonly #options: { readonly maxLocalSessions: number };
   readonly #sessions = new Map<string, LocalSession>();
 
-  constructor(most: number, parts: Parts) {
-    this.#most = most;
+  constructor(options: { readonly maxLocalSessions: number }, parts: Parts) {
+    this.#options = options;
     this.#parts = parts;
   }
 
@@ -61,6 +61,12 @@ export class LocalSessions {
     return doubted;
   }
 
+  /** The session of that id, without counting as a use. */
+  held(id: string): LocalSession | undefined {
+    const local = this.#sessions.get(id);
+    return local === undefined || this.#isOver(local) ? undefined : local;
+  }
+
   /** Where this very session is held here, without counting as a use. */
   find(live: LiveSession): LocalSession | undefined {
     const local = this.#sessions.get(live.identity.id);
@@ -79,7 +85,7 @@ export class LocalSessions {
   add(live: LiveSession): LocalSession {
     const local = this.#local(live);
     this.#sessions.set(live.identity.id, local);
-    if (this.#sessions.size > this.#most) this.#evict();
+    if (this.#sessions.size > this.#options.maxLocalSessions) this.#evict();
     return local;
   }
 
@@ -109,8 +115,10 @@ export class LocalSessions {
     let looks = 0;
     for (const [id, { live }] of this.#sessions) {
       // While the nodes are away nothing can leave, and looking at all each time would not help.
-      if (this.#sessions.size <= this.#most || ++looks > mostLooks) return;
-      if (live.holders === 0 && !live.unsaved && live.stored !== undefined) this.#sessions.delete(id);
+      if (this.#sessions.size <= this.#options.maxLocalSessions || ++looks > mostLooks) return;
+      const isSafe = !live.unsaved && live.stored !== undefined;
+      // While nothing is stored nothing ever becomes safe, and memory has its bounds.
+      if (live.holders === 0 && (isSafe || this.#parts.ring.isOff)) this.#sessions.delete(id);
     }
   }
 }

@@ -9,11 +9,14 @@ const atOnce = 16;
 const retryFailedMs = 1000;
 const longestSweepMs = 60_000;
 const shortestSweepMs = 50;
+const secondLookAfterMs = 1000;
 
 /** The background work of a process' sticky sessions. */
 export interface Maintenance {
   /** A session has this idle timeout: it is looked after often enough from now on. */
   noteIdleTimeout(ms: number): void;
+  /** Looks at a session's backup: gives it what is left of the session's life, and makes it anew where it is gone. */
+  renew(local: LocalSession): Promise<void>;
   /** Finds out, in the background, whether doubted sessions are still this process' own, and forgets those that are not. */
   settle(doubted: readonly LocalSession[]): void;
   stop(): void;
@@ -32,6 +35,8 @@ export function startMaintenance(
 ): Maintenance {
   const { clock, events, options } = parts;
   let shortestIdleMs = options.idleTimeoutMs;
+  let stopSecondLook = () => {};
+  let wasOff = parts.ring.isOff;
   const sweeping = repeat(
     () => Math.min(longestSweepMs, Math.max(shortestSweepMs, shortestIdleMs / 10)),
     async () => forEachLimited(sessions.sweep().filter(isRenewalDue), atOnce, renew),
@@ -51,12 +56,25 @@ export function startMaintenance(
         await forEachLimited(backedUpOn(node), atOnce, renew);
       }),
     ),
+    events.on("reconfigured", ({ left }) => {
+      background.run(() => pushAll(left));
+      // What was under way when the ring changed may have gone to a node that was taken out.
+      stopSecondLook();
+      stopSecondLook = clock.after(secondLookAfterMs, () =>
+        background.run(async () => {
+          await forEachLimited(backedUpOutside([]), atOnce, putBack);
+          await forEachLimited(backedUpOutside(left), atOnce, renew);
+        }),
+      );
+    }),
+    () => stopSecondLook(),
     events.on("nodeReconnected", ({ node }) =>
       background.run(() => forEachLimited(backedUpOn(node), atOnce, renew)),
     ),
   ];
 
   return {
+    renew,
     noteIdleTimeout(ms) {
       if (ms >= shortestIdleMs) return;
       shortestIdleMs = ms;
@@ -96,6 +114,24 @@ export function startMaintenance(
     await forEachLimited(backups.failed, atOnce, (local) => backups.retry(local));
   }
 
+  /** The ring has changed: what a node had that was taken out, and what was in memory alone, goes where it belongs now. */
+  async function pushAll(left: readonly string[]): Promise<void> {
+    const hasComeOn = wasOff && !parts.ring.isOff;
+    wasOff = parts.ring.isOff;
+    if (wasOff) return;
+    await pushFailed();
+    if (hasComeOn) await forEachLimited(sessions.sweep().filter(isStored), atOnce, renew);
+    else await forEachLimited(backedUpOutside(left), atOnce, putBack);
+  }
+
+  /** Sessions whose backup is on no member of the ring, or on one whose place another has taken that has its id. */
+  function backedUpOutside(replaced: readonly string[]): LocalSession[] {
+    const isOutside = (node: string) => replaced.includes(node) || parts.ring.node(node) === undefined;
+    return parts.ring.isOff
+      ? []
+      : sessions.sweep().filter(({ live }) => live.stored && isOutside(live.stored.node));
+  }
+
   /** Without those that another process may own: it sees to their backup, and ours may be out of date. */
   function backedUpOn(node: string): LocalSession[] {
     return sessions.sweep().filter(({ live, isDoubted }) => live.stored?.node === node && !isDoubted);
@@ -105,7 +141,12 @@ export function startMaintenance(
   function isRenewalDue({ live, lastUsedMs, renewedMs, isDoubted }: LocalSession): boolean {
     if (isDoubted) return false;
     const used = live.holders > 0 || lastUsedMs > renewedMs;
-    return live.stored !== undefined && used && clock.monotonicMs() - renewedMs > live.idleTimeoutMs / 2;
+    return (
+      live.stored !== undefined &&
+      !parts.ring.isOff &&
+      used &&
+      clock.monotonicMs() - renewedMs > live.idleTimeoutMs / 2
+    );
   }
 
   /** A look at the record tells whether it is still there and still ours; it then lives as long as the session here. */
@@ -154,3 +195,5 @@ export function startMaintenance(
     if (!live.unsaved && live.holders === 0) sessions.remove(live.identity.id);
   }
 }
+
+const isStored = ({ live }: LocalSession) => live.stored !== undefined;

@@ -9,10 +9,11 @@ import { identify, type SessionIdentity } from "../session/session-id.js";
 import { bury, noteEnd } from "./bury.js";
 import { CopyRenewals } from "./copy-renewals.js";
 import type { SessionRequest } from "./exchange.js";
-import type { Keeper } from "./keeper.js";
+import { type Keeper, tellSuccessor } from "./keeper.js";
 import { create, findAndRevive, follow, goneError, isFound, load, loadWithLease, revive } from "./load.js";
 import { lockOrNot } from "./lock-or-not.js";
 import type { Mode } from "./mode.js";
+import { OpenExchanges } from "./open-exchanges.js";
 import { noRequest, RequestExchange } from "./request-exchange.js";
 import { mergeWith, save } from "./save.js";
 
@@ -20,10 +21,14 @@ import { mergeWith, save } from "./save.js";
 export function nonStickyMode(parts: Parts): Mode {
   const copies = new CopyRenewals(parts);
   const leases = createLeases(parts);
-  const keeper = nonStickyKeeper(copies, leases, parts);
+  const exchanges = new OpenExchanges();
+  const keeper = nonStickyKeeper({ exchanges, copies, leases }, parts);
   const { clock, options } = parts;
 
+  let successor: Pick<Mode, "catchUp"> | undefined;
+
   return {
+    exchanges,
     async open(request) {
       const cookie = parts.cookies.read(request.cookieHeader);
       const found = cookie && (await findFor(request, cookie));
@@ -41,6 +46,20 @@ export function nonStickyMode(parts: Parts): Mode {
     },
     gauges: () => ({ localSessions: 0, unsavedSessions: 0, waitingRequests: leases.waiting }),
     drain: () => copies.drain(),
+    release: () => leases.giveBack(),
+    flush: async () => {},
+    async handOver(identity, hint, waiting) {
+      if (waiting === undefined) return;
+      const { lock } = await leases.take(identity, waiting, (lease) =>
+        loadWithLease(identity, hint, lease, parts),
+      );
+      await lock?.release();
+    },
+    endWith(next) {
+      if (successor === undefined) tellSuccessor(keeper, () => successor!);
+      successor = next;
+    },
+    catchUp: async () => {}, // nothing is held here
   };
 
   function findFor(request: SessionRequest, cookie: SessionCookie) {
@@ -90,8 +109,15 @@ function createLeases(parts: Parts): Leases {
   });
 }
 
-function nonStickyKeeper(copies: CopyRenewals, leases: Leases, parts: Parts): Keeper {
+interface NonStickyParts {
+  readonly exchanges: OpenExchanges;
+  readonly copies: CopyRenewals;
+  readonly leases: Leases;
+}
+
+function nonStickyKeeper({ exchanges, copies, leases }: NonStickyParts, parts: Parts): Keeper {
   return {
+    exchanges,
     route: undefined,
     enter() {},
     leave() {},

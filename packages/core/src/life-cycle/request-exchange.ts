@@ -131,7 +131,7 @@ export class RequestExchange implements SessionExchange {
       this.#parts.locking.learn(this.#start.request, this.#hasChanged);
     }
     for (const live of this.#entered) this.#keeper.leave(live);
-    this.#parts.exchanges.end();
+    this.#keeper.exchanges.end();
   }
 
   /** There is no response: nobody could be told of a new id. */

@@ -1,4 +1,4 @@
-import { Background } from "../background.js";
+import { Background, forEachLimited } from "../background.js";
 import type { SessionCookie } from "../cookie/session-cookie.js";
 import { MsmError } from "../errors.js";
 import type { FoundRecord, Hint, ReadResult } from "../failover/replicas.js";
@@ -11,36 +11,52 @@ import { Backups } from "./backups.js";
 import { bury, noteEnd } from "./bury.js";
 import type { SessionRequest } from "./exchange.js";
 import { Handovers } from "./handovers.js";
-import type { Keeper } from "./keeper.js";
+import { type Keeper, tellSuccessor } from "./keeper.js";
 import { create, follow, goneError, isFound, load, revive } from "./load.js";
 import { LocalLocks, unlocked } from "./local-locks.js";
 import { type LocalSession, LocalSessions } from "./local-sessions.js";
 import { type Maintenance, startMaintenance } from "./maintenance.js";
 import type { Mode } from "./mode.js";
+import { OpenExchanges } from "./open-exchanges.js";
 import { heirOf } from "./renewal.js";
 import { noRequest, RequestExchange } from "./request-exchange.js";
 import { mergeWith, type Saved } from "./save.js";
 import { visitorKeeper } from "./visitor.js";
 
-/** The sessions live in this process, and the nodes hold their backup. */
-export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
-  const sessions = new LocalSessions(options.maxLocalSessions, parts);
-  const backups = new Backups(options.route, parts);
+/** What of the options is for sessions that live in a process. May change while they do. */
+export type InProcessOptions = Omit<ResolvedStickyOptions, "kind" | "route"> & {
+  /** Undefined where requests may go anywhere: nothing is stored, and each process has sessions of its own. */
+  readonly route: string | undefined;
+};
+
+/**
+ * The sessions live in this process, and the nodes hold their backup; while nothing is stored (`enabled: false`), the
+ * sessions of either mode live so.
+ */
+export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
+  const exchanges = new OpenExchanges();
+  const sessions = new LocalSessions(options, parts);
+  const backups = new Backups(options, parts);
   const background = new Background();
   const dying = new Map<string, LiveSession>();
-  const handovers = new Handovers(options.route, parts, (digests) =>
-    maintenance.settle(sessions.doubt(digests)),
-  );
-  const takeOver = takeOverOnce(options.route, { sessions, dying, backups, handovers }, parts);
+  const route = options.route ?? "";
+  const handovers =
+    route === ""
+      ? noHandovers
+      : new Handovers(route, parts, (digests) => maintenance.settle(sessions.doubt(digests)));
+  const { takeOver, underWay } = takeOverOnce(route, { sessions, dying, backups, handovers }, parts);
   const maintenance = startMaintenance(sessions, backups, background, parts);
   const locks = new LocalLocks(parts);
   const keeper = stickyKeeper(
     options,
-    { sessions, dying, backups, background, maintenance, locks, takeOver },
+    { exchanges, sessions, dying, backups, background, maintenance, locks, takeOver },
     parts,
   );
 
+  let successor: Pick<Mode, "catchUp"> | undefined;
+
   return {
+    exchanges,
     async open(request) {
       const cookie = parts.cookies.read(request.cookieHeader);
       const found = cookie && (mineAtOnce(request, cookie) ?? (await lockAndFind(request, cookie)));
@@ -67,6 +83,40 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
       handovers.stop();
       await Promise.allSettled(backups.unsaved.map((local) => backups.upTo(local, local.live.changes)));
       await background.drain();
+      if (!parts.ring.isOff)
+        await forEachLimited(sessions.sweep().filter(isReadSince), flushedAtOnce, maintenance.renew);
+    },
+    release: async () => {}, // its locks are in this process
+    async flush(looksAtAll) {
+      const trouble: unknown[] = [];
+      const noting = (work: () => Promise<unknown>) => work().catch((error: unknown) => trouble.push(error));
+      await forEachLimited(backups.unsaved, flushedAtOnce, (local) =>
+        noting(() => backups.upTo(local, local.live.changes)),
+      );
+      const others = sessions
+        .sweep()
+        .filter((local) => !local.live.unsaved && local.live.stored !== undefined);
+      const looked = looksAtAll ? others : others.filter(isReadSince);
+      await forEachLimited(looked, flushedAtOnce, (local) => noting(() => maintenance.renew(local)));
+      const outage = trouble.find(isOutage);
+      if (outage !== undefined) throw outage;
+    },
+    async handOver(identity, _hint, waiting) {
+      if (waiting !== undefined) await (await locks.take(identity, waiting)).release();
+      const local = sessions.held(identity.id);
+      if (local?.live.unsaved === true) await backups.upTo(local, local.live.changes);
+    },
+    endWith(next) {
+      if (successor === undefined) tellSuccessor(keeper, () => successor!);
+      successor = next;
+    },
+    async catchUp(identity) {
+      await underWay.get(identity.id)?.catch(() => {}); // what it found may be out of date already
+      const local = sessions.held(identity.id);
+      if (local === undefined) return;
+      const isIdle = local.live.holders === 0 && !local.live.unsaved;
+      if (isIdle) sessions.remove(identity.id);
+      else await catchUpWithNodes(local, { sessions, parts });
     },
   };
 
@@ -108,9 +158,12 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
     const { identity, found } = await follow(start, { guess }, look, parts);
     if (!isFound(found)) return undefined;
     const { route } = found.record;
-    if (route !== options.route && route !== "") {
+    if (route !== options.route && route !== "" && options.route !== undefined) {
       const tellOwner = (live: LiveSession) => handovers.tell(route, live.identity);
-      return { live: revive(identity, found, parts), keeper: visitorKeeper(route, tellOwner, parts) };
+      return {
+        live: revive(identity, found, parts),
+        keeper: visitorKeeper(route, tellOwner, exchanges, parts),
+      };
     }
     const taken = await takeOver({ id: identity.id, node: found.node.id, route: options.route, value: "" });
     return taken && { live: taken.live, keeper };
@@ -121,6 +174,36 @@ export function stickyMode(options: ResolvedStickyOptions, parts: Parts): Mode {
 function heldHeirOf(ending: LiveSession, sessions: LocalSessions): LocalSession | undefined {
   const heir = heirOf(ending);
   return heir && (sessions.find(heir) ?? sessions.adopt(heir));
+}
+
+/** Nobody else has sessions of a process without a route. */
+const noHandovers: Pick<Handovers, "tell" | "stop"> = { tell() {}, stop() {} };
+
+/** How many sessions are handed to the nodes at a time. */
+const flushedAtOnce = 16;
+
+/** It was read since its record got its time to live, which would end noticeably before the session's. */
+const isReadSince = ({ live, lastUsedMs, renewedMs }: LocalSession) =>
+  live.stored !== undefined && !live.unsaved && lastUsedMs - renewedMs > live.idleTimeoutMs / 20;
+
+/** Takes in what the nodes have; where they do not tell, the version check of the next save does. */
+async function catchUpWithNodes(
+  { live }: LocalSession,
+  { sessions, parts }: { readonly sessions: LocalSessions; readonly parts: Parts },
+): Promise<void> {
+  const found = await load(live.identity, live.node, parts).catch(() => "absent" as const);
+  if (found === "absent") return;
+  if (found.kind === "ended") {
+    noteEnd(live, found.successor, parts);
+    sessions.remove(live.identity.id);
+  } else takeIn(found, live, parts);
+}
+
+/** Another has gone on with a session that this process has in memory. */
+function takeIn(found: FoundRecord, live: LiveSession, parts: Parts): void {
+  const known = live.stored?.revision.version ?? "";
+  // Where the other's values stand, the request that wrote ours has long been answered, or told.
+  if (found.revision.version > known) mergeWith(found, live, parts);
 }
 
 /** No node is waited for as long as that. */
@@ -141,12 +224,12 @@ function takeOverOnce(
     backups,
     handovers,
   }: Pick<StickyParts, "sessions" | "dying" | "backups"> & {
-    readonly handovers: Handovers;
+    readonly handovers: Pick<Handovers, "tell">;
   },
   parts: Parts,
 ) {
   const underWay = new Map<string, Promise<LocalSession | undefined>>();
-  return takeOver;
+  return { takeOver, underWay };
 
   function takeOver(cookie: SessionCookie): Promise<LocalSession | undefined> {
     const running = underWay.get(cookie.id);
@@ -178,7 +261,7 @@ function takeOverOnce(
 
     const local = held ?? sessions.add(revive(identity, found, parts));
     if (held !== undefined) {
-      catchUp(held, found);
+      takeIn(found, held.live, parts);
       held.isDoubted = false;
     }
     if (found.record.route === route && !local.live.unsaved) return local;
@@ -209,16 +292,8 @@ function takeOverOnce(
       throw silentError(cookie);
     }
     const isMoved = cookie.route === undefined || found.record.route === cookie.route;
-    if (isMoved || (hinted.health.downMs ?? 0) > ownerMovesWithinMs) return found;
+    if (isMoved || hinted.downMs > ownerMovesWithinMs) return found;
     throw silentError(cookie);
-  }
-
-  /** This process had the session before, and another may have gone on with it. */
-  function catchUp({ live }: LocalSession, found: FoundRecord): void {
-    const known = live.stored?.revision.version ?? "";
-    if (found.revision.version <= known) return;
-    // Where the other's values stand, the request that wrote ours has long been answered, or told.
-    mergeWith(found, live, parts);
   }
 
   async function own(
@@ -248,6 +323,7 @@ const silentError = ({ node, route }: SessionCookie) =>
   );
 
 interface StickyParts {
+  readonly exchanges: OpenExchanges;
   readonly sessions: LocalSessions;
   /** Sessions by id that ended a short while ago: a node may still give the session, and nobody may have it. */
   readonly dying: Map<string, LiveSession>;
@@ -259,13 +335,14 @@ interface StickyParts {
 }
 
 function stickyKeeper(
-  options: ResolvedStickyOptions,
-  { sessions, dying, locks, takeOver, backups, background, maintenance }: StickyParts,
+  options: InProcessOptions,
+  { exchanges, sessions, dying, locks, takeOver, backups, background, maintenance }: StickyParts,
   parts: Parts,
 ): Keeper {
   const { clock, events, ring } = parts;
 
   return {
+    exchanges,
     route: options.route,
 
     enter(live) {
@@ -294,6 +371,10 @@ function stickyKeeper(
     async keep(live, change) {
       const local = sessions.find(live) ?? sessions.adopt(live);
       maintenance.noteIdleTimeout(live.idleTimeoutMs);
+      if (ring.isOff) {
+        backups.postpone(local);
+        return "kept";
+      }
       if (options.backup === "async" && !isLagging(local)) {
         background.run(() => backups.upTo(local, change).catch((error: unknown) => tellFailed(live, error)));
         return "stored";

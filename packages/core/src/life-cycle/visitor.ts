@@ -4,6 +4,7 @@ import { identify } from "../session/session-id.js";
 import { bury, noteEnd } from "./bury.js";
 import type { Keeper } from "./keeper.js";
 import { findAndRevive, isFound, load, revive } from "./load.js";
+import type { OpenExchanges } from "./open-exchanges.js";
 import { save } from "./save.js";
 
 /**
@@ -11,9 +12,16 @@ import { save } from "./save.js";
  * owner's, which is told.
  * @param owner the route of the process that owns the session
  * @param tellOwner tells that process that the session was changed or ended
+ * @param exchanges those of this process' mode
  */
-export function visitorKeeper(owner: string, tellOwner: (live: LiveSession) => void, parts: Parts): Keeper {
+export function visitorKeeper(
+  owner: string,
+  tellOwner: (live: LiveSession) => void,
+  exchanges: OpenExchanges,
+  parts: Parts,
+): Keeper {
   return {
+    exchanges,
     route: owner,
     enter() {},
     leave() {},

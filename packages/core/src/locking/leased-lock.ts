@@ -31,6 +31,8 @@ export interface LeasedLockParts {
   readonly maxLeaseMs: number;
   /** Told once, with how long it was held, where it ended before it was let go of. */
   readonly onLost: (heldMs: number) => void;
+  /** Told once, when it has been given back, handed over or lost. */
+  readonly onOver: (lock: LeasedLock) => void;
 }
 
 /** How often a lease is handed over in one process while another one waits for it. */
@@ -89,6 +91,7 @@ export class LeasedLock implements SessionLock {
     if (!this.#isHeld) return;
     this.#end();
     this.#giveWay();
+    this.#parts.onOver(this);
   }
 
   release(): Promise<void> {
@@ -97,14 +100,16 @@ export class LeasedLock implements SessionLock {
   }
 
   async #letGo(): Promise<void> {
-    if (!this.#isHeld) return;
+    if (!this.#isHeld) return this.#parts.onOver(this);
     this.#end();
     if (this.#handsOver) {
       const { token } = this.#lease;
-      return this.#turn.pass({ token, place: this.#place, times: this.#times + 1, sinceMs: this.#sinceMs });
+      this.#turn.pass({ token, place: this.#place, times: this.#times + 1, sinceMs: this.#sinceMs });
+    } else {
+      await this.#giveBack();
+      this.#giveWay();
     }
-    await this.#giveBack();
-    this.#giveWay();
+    this.#parts.onOver(this);
   }
 
   #giveWay(): void {
@@ -161,6 +166,7 @@ export class LeasedLock implements SessionLock {
   #lose(why: "overdue" | "gone"): void {
     this.#end();
     if (why === "overdue") void this.#giveBack();
+    this.#parts.onOver(this);
     this.#parts.onLost(this.#parts.clock.monotonicMs() - this.#takenMs);
     this.#turn.pass();
   }

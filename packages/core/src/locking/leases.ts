@@ -59,6 +59,9 @@ export class Leases {
   readonly #options: LeasesOptions;
   readonly #parts: LeasesParts;
   readonly #queue: LockQueue<HandedOver>;
+  /** Those that are held, or on their way back. */
+  readonly #locks = new Set<LeasedLock>();
+  readonly #forget = (lock: LeasedLock) => void this.#locks.delete(lock);
 
   constructor(options: LeasesOptions, parts: LeasesParts) {
     this.#options = options;
@@ -69,6 +72,11 @@ export class Leases {
   /** How many requests wait in line in this process. */
   get waiting(): number {
     return this.#queue.waiting;
+  }
+
+  /** Gives back what is held, and resolves when all of it is back, or cannot be given back. */
+  async giveBack(): Promise<void> {
+    while (this.#locks.size > 0) await Promise.all([...this.#locks].map((lock) => lock.release()));
   }
 
   /**
@@ -98,7 +106,9 @@ export class Leases {
       clock: this.#parts.clock,
       maxLeaseMs: this.#options.maxLeaseMs,
       onLost: (heldMs) => this.#parts.onLost(name, heldMs),
+      onOver: this.#forget,
     });
+    this.#locks.add(lock);
     return { found: attempt.found, lock };
   }
 

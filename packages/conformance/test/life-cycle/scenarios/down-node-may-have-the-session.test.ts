@@ -13,7 +13,7 @@ it("non-sticky: a node that is known to be down, and is not asked, is not taken 
   const secondary = Object.keys(running.nodes).find((id) => id !== primary)!;
   running.nodes[primary]!.goDown();
   await running.clock.turn(3000);
-  expect(manager.health().find((node) => node.id === primary)?.state).toBe("down");
+  expect(manager.health().nodes.find((node) => node.id === primary)?.state).toBe("down");
 
   running.nodes[secondary]!.restartAs(memoryStorage({ clock: running.clock }));
 

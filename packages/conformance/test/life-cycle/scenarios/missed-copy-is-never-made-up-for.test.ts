@@ -26,7 +26,7 @@ for (const fault of ["one timed-out copy", "secondary down for 3 s, keeps its da
       await running.clock.turn(4000); // 40 s, four idle timeouts: plenty of time to make the copy up
       expect((await client.visit(manager)).session?.attributes.n).toBe(2);
     }
-    expect(manager.health().every(({ state }) => state === "up")).toBe(true);
+    expect(manager.health().nodes.every(({ state }) => state === "up")).toBe(true);
 
     primary.goDown();
     const { session } = await client.visit(manager);
