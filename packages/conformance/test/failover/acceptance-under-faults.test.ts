@@ -24,7 +24,7 @@ import {
 // Letter d takes whole processes: test-e2e/takeover.
 
 const stateOf = (process: SessionManager, id: string) =>
-  process.health().find((node) => node.id === id)?.state;
+  process.health().nodes.find((node) => node.id === id)?.state;
 
 const isDown = (process: SessionManager, { id }: RealNode) =>
   waitUntil(`node ${id} is missed`, () => stateOf(process, id) === "down");
@@ -343,7 +343,7 @@ async function expectUnharmed(
   ...visitors: readonly LoggedIn[]
 ): Promise<void> {
   expect(process.stats().events.nodeDown).toBe(0);
-  expect(process.health().map(({ state }) => state)).toEqual(nodes.map(() => "up"));
+  expect(process.health().nodes.map(({ state }) => state)).toEqual(nodes.map(() => "up"));
   for (const { client, cookie, user } of visitors) {
     const { session, setCookie } = await client.visit(process);
     expect({ ...session?.attributes }).toEqual({ user });
@@ -382,7 +382,7 @@ describe.each(modes)("%s", (mode) => {
     counted.forgetCalls();
     expect(heapInUse() - before).toBeLessThan(4 * 1024 * 1024);
     expect(process.stats().events).toEqual(seen);
-    expect(process.health().map(({ id }) => id)).toEqual(["n1"]);
+    expect(process.health().nodes.map(({ id }) => id)).toEqual(["n1"]);
     expect((await client.visit(process)).session?.attributes.user).toBe("ann");
   });
 });
@@ -393,7 +393,7 @@ describe("names with hyphens and dots", () => {
     expect(
       startProcess([], { nodes: text })
         .health()
-        .map(({ id, kind }) => `${id} ${kind}`),
+        .nodes.map(({ id, kind }) => `${id} ${kind}`),
     ).toEqual(["n1 memcached", "n2 redis"]);
 
     for (const id of ["n-1", "n.1"]) {

@@ -44,7 +44,7 @@ for (const { kind, skip, reason } of nodeKinds) {
       expect({ ...(await client.visit(process)).session?.attributes }).toEqual({ foo: "bar", n: 1 });
       expect(await versionOn(nodeOf(nodes, partsOf(client.cookie).hint), id)).toBe(2);
       expect(process.stats().events.relocated).toBe(1);
-      expect(process.health().find((node) => node.id === hint)?.state).toBe("down");
+      expect(process.health().nodes.find((node) => node.id === hint)?.state).toBe("down");
     });
 
     it("original 120: so does one that is only read", async () => {
@@ -174,4 +174,4 @@ for (const { kind, skip, reason } of nodeKinds) {
 }
 
 const stateOf = (process: ReturnType<typeof startProcess>, id: string) =>
-  process.health().find((node) => node.id === id)?.state;
+  process.health().nodes.find((node) => node.id === id)?.state;
