@@ -14,7 +14,7 @@ import {
 } from "./memcached-requests.js";
 
 const bytesOf = (request: MemcachedRequest, number = 7) =>
-  Buffer.concat(metaExchange(request, number).bytes.map((part) => Buffer.from(part))).toString("latin1");
+  Buffer.concat(metaExchange(request, number).commands).toString("latin1");
 
 /** What a request gets where the server sends this. */
 function replyTo(request: MemcachedRequest, text: string, number = 7): MemcachedReply | undefined {

@@ -25,9 +25,10 @@ const latestExpiry = 0x7fffffff;
 /** What is no key to the text protocol could be a command. */
 const keyPattern = /^[!-~]{1,250}$/;
 
-/** One request on the wire: its bytes, and what the lines mean that answer it. */
+/** One request on the wire: its commands, and what the lines mean that answer it. */
 export interface MetaExchange {
-  readonly bytes: readonly (string | Uint8Array)[];
+  /** Each whole, with its end. */
+  readonly commands: readonly Buffer[];
   /**
    * Takes the next line that the server sends.
    * @returns the reply; undefined while another line belongs to it
@@ -50,7 +51,7 @@ export interface MetaExchange {
  */
 export function metaExchange(request: MemcachedRequest, number: number): MetaExchange {
   const opaque = `O${number}`;
-  if (request.verb === "ping") return { bytes: [`mn${lineEnd}`], accept: (line) => pong(line) };
+  if (request.verb === "ping") return { commands: [commandLine("mn")], accept: (reply) => pong(reply) };
   const key = checkedKey(request.key);
   switch (request.verb) {
     case "get":
@@ -58,12 +59,15 @@ export function metaExchange(request: MemcachedRequest, number: number): MetaExc
     case "getAndTouch":
       return read(`mg ${key} v c T${metaExpiry(request.ttlMs)}`, opaque);
     case "touch":
-      return simple(`mg ${key} T${metaExpiry(request.ttlMs)} ${opaque}${lineEnd}`, opaque);
+      return simple(commandLine(`mg ${key} T${metaExpiry(request.ttlMs)} ${opaque}`), opaque);
     case "delete":
-      return simple(`md ${key} ${request.cas === 0n ? "" : `C${request.cas} `}${opaque}${lineEnd}`, opaque);
+      return simple(
+        commandLine(`md ${key} ${request.cas === 0n ? "" : `C${request.cas} `}${opaque}`),
+        opaque,
+      );
     case "set": {
-      const head = `ms ${key} ${sizeOf(request.value)} T${metaExpiry(request.ttlMs)} ${opaque}${lineEnd}`;
-      return { bytes: [head, request.value, lineEnd], accept: (line) => statusIn(line, opaque) };
+      const head = `ms ${key} ${sizeOf(request.value)} T${metaExpiry(request.ttlMs)} ${opaque}`;
+      return simple(commandWithValue(head, request.value), opaque);
     }
     case "add":
       return write(`add ${key}`, request, "", number);
@@ -86,6 +90,11 @@ function sizeOf(value: Uint8Array): number {
   throw new MsmError("MSM_ERR_STORAGE_REFUSED", `a record may have up to ${maxValueBytes} bytes`);
 }
 
+const commandLine = (text: string): Buffer => Buffer.from(text + lineEnd, "latin1");
+
+const commandWithValue = (text: string, value: Uint8Array): Buffer =>
+  Buffer.concat([commandLine(text), value, Buffer.from(lineEnd)]);
+
 const nothing: Buffer = Buffer.alloc(0);
 
 const answer = (status: MemcachedAnswer["status"], cas?: bigint, value = nothing): MemcachedAnswer => ({
@@ -101,22 +110,22 @@ function pong(line: MetaLine): MemcachedReply {
 
 function read(command: string, opaque: string): MetaExchange {
   return {
-    bytes: [`${command} ${opaque}${lineEnd}`],
-    accept(line) {
-      const trouble = troubleIn(line);
+    commands: [commandLine(`${command} ${opaque}`)],
+    accept(reply) {
+      const trouble = troubleIn(reply);
       if (trouble) return trouble;
-      const [code, ...tokens] = line.text.split(" ");
+      const [code, ...tokens] = reply.text.split(" ");
       checkOpaque(tokens, opaque);
-      if (code === "EN" && !line.value) return answer("notFound");
-      if (code === "VA" && line.value) return answer("ok", casIn(tokens), line.value);
-      return fail(line);
+      if (code === "EN" && !reply.value) return answer("notFound");
+      if (code === "VA" && reply.value) return answer("ok", casIn(tokens), reply.value);
+      return fail(reply);
     },
   };
 }
 
-const simple = (command: string, opaque: string): MetaExchange => ({
-  bytes: [command],
-  accept: (line) => statusIn(line, opaque),
+const simple = (command: Buffer, opaque: string): MetaExchange => ({
+  commands: [command],
+  accept: (reply) => statusIn(reply, opaque),
 });
 
 const metaStatus: Readonly<Record<string, MemcachedAnswer["status"]>> = {
@@ -152,18 +161,18 @@ interface Write {
 
 /** Two lines come back: what became of the write, and the CAS id of what is there. */
 function write(command: string, { key, value, ttlMs }: Write, cas: string, number: number): MetaExchange {
-  const head = `${command} ${number} ${metaExpiry(ttlMs)} ${sizeOf(value)}${cas}${lineEnd}`;
-  const question = `${lineEnd}mg ${key} c f O${number}${lineEnd}`;
+  const head = `${command} ${number} ${metaExpiry(ttlMs)} ${sizeOf(value)}${cas}`;
+  const question = `mg ${key} c f O${number}`;
   let written: MemcachedReply | undefined;
   return {
-    bytes: [head, value, question],
-    accept(line) {
+    commands: [commandWithValue(head, value), commandLine(question)],
+    accept(reply) {
       if (!written) {
-        const status = writeStatus[line.text];
-        written = status ? answer(status) : (troubleIn(line) ?? fail(line));
+        const status = writeStatus[reply.text];
+        written = status ? answer(status) : (troubleIn(reply) ?? fail(reply));
         return undefined;
       }
-      const casThere = casWrittenBy(number, line);
+      const casThere = casWrittenBy(number, reply);
       return written.status === "ok" ? answer("ok", casThere) : written;
     },
   };
@@ -219,11 +228,7 @@ const unauthenticated = () =>
  */
 export function authentication(username: string, password: string): Buffer {
   const credentials = Buffer.from(`${username} ${password}`);
-  return Buffer.concat([
-    Buffer.from(`set msm 0 -1 ${credentials.length}${lineEnd}`),
-    credentials,
-    Buffer.from(lineEnd),
-  ]);
+  return commandWithValue(`set msm 0 -1 ${credentials.length}`, credentials);
 }
 
 /** Reads the answer to `authentication()`. @throws MsmError where it is no welcome; never with what was sent */

@@ -3,6 +3,7 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { MsmError } from "../errors.js";
 import { BackOff } from "./back-off.js";
+import { plainSender, type SendCommands, tlsSender } from "./command-sender.js";
 import type { MemcachedCredentials } from "./memcached-address.js";
 import type { Answers, ConnectionMark, MemcachedConnection } from "./memcached-connection.js";
 import {
@@ -105,13 +106,14 @@ class Link {
   /** Resolves when the socket is closed. */
   readonly closed: Promise<unknown>;
   readonly #socket: Socket;
+  readonly #send: SendCommands;
   readonly #credentials: MemcachedCredentials | undefined;
   readonly #onReply: () => void;
   readonly #onEnd: (error: MsmError) => void;
   readonly #reader = new MetaReader();
   readonly #outstanding: Outstanding[] = [];
   /** What waits until the server is known to be the right one, and knows us. Undefined from then on. */
-  #unsent: Buffer[] | undefined = [];
+  #unsent: Uint8Array[] | undefined = [];
   #isAuthenticating = false;
   #isOver = false;
 
@@ -125,6 +127,7 @@ class Link {
     this.#onEnd = onEnd;
     const socket = tls ? connectTls({ ...tls, host, port }) : connectTcp({ host, port });
     this.#socket = socket;
+    this.#send = tls ? tlsSender(socket) : plainSender(socket);
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 10_000);
     // Not before the certificate was checked: nothing may reach a server that is another.
@@ -139,9 +142,9 @@ class Link {
     return new Promise((resolve, reject) => {
       const batch: Batch = { replies: [], left: exchanges.length, resolve, reject };
       for (const exchange of exchanges) this.#outstanding.push({ exchange, batch });
-      const bytes = asBuffer(exchanges.flatMap((exchange) => exchange.bytes));
-      if (this.#unsent) this.#unsent.push(bytes);
-      else this.#socket.write(bytes);
+      const commands = exchanges.flatMap((exchange) => exchange.commands);
+      if (this.#unsent) this.#unsent.push(...commands);
+      else this.#send(commands);
     });
   }
 
@@ -168,13 +171,13 @@ class Link {
     }
     const { username, password } = this.#credentials;
     this.#isAuthenticating = true;
-    this.#socket.write(authentication(username, password));
+    this.#send([authentication(username, password)]);
   }
 
   #sendUnsent(): void {
     const unsent = this.#unsent ?? [];
     this.#unsent = undefined;
-    this.#socket.write(Buffer.concat(unsent));
+    this.#send(unsent);
   }
 
   #read(chunk: Buffer): void {
@@ -209,10 +212,6 @@ class Link {
     batch.left -= 1;
     if (batch.left === 0) batch.resolve({ replies: batch.replies, connection: this.mark });
   }
-}
-
-function asBuffer(parts: readonly (string | Uint8Array)[]): Buffer {
-  return Buffer.concat(parts.map((part) => (typeof part === "string" ? Buffer.from(part, "latin1") : part)));
 }
 
 const hungUp = () => new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "memcached closed the connection");
