@@ -53,7 +53,7 @@ export function readRedisDeployment(
     if (cluster !== undefined || rest.sentinels !== undefined) {
       throw wrong("must not name cluster or sentinels beside a url that has them");
     }
-    const stated = { ...statedIn(several), ...rest };
+    const stated = { ...statedIn(several, rest.tls), ...rest };
     const hosts = hostsOf(several.hosts!, several.kind === "sentinel" ? 26379 : 6379);
     return several.kind === "cluster"
       ? clusterOf(hosts, several.name, stated)
@@ -136,13 +136,16 @@ function clusterOf(
 }
 
 /** What an address says besides hosts. `rediss` means TLS everywhere, to the sentinels as well. */
-function statedIn({ scheme, user, password, db }: Record<string, string | undefined>): RedisOptions {
+function statedIn(
+  { scheme, user, password, db }: Record<string, string | undefined>,
+  tls: RedisOptions["tls"] = {},
+): RedisOptions {
   const isTls = scheme === "rediss";
   return {
     ...(user ? { username: decode(user) } : {}),
     ...(password === undefined ? {} : { password: decode(password) }),
     ...databaseOf(db),
-    ...(isTls && { tls: {}, sentinelTLS: {}, enableTLSForSentinelMode: true }),
+    ...(isTls && { tls, sentinelTLS: tls, enableTLSForSentinelMode: true }),
   };
 }
 

@@ -7,6 +7,7 @@ import { type RedisAddress, RedisConnection } from "./redis-connection.js";
 import { isFromReplica, redirectionOf, reopenedError } from "./redis-errors.js";
 import { RedisReleases } from "./redis-releases.js";
 import { checkRole } from "./redis-role.js";
+import { RedisSentinels } from "./redis-sentinels.js";
 import type { RedisServers, RedisServersParts } from "./redis-servers.js";
 
 /**
@@ -18,11 +19,13 @@ export class SingleRedis implements RedisServers {
   readonly #main: RedisConnection;
   readonly #forPing: RedisConnection;
   readonly #releases: RedisReleases;
+  readonly #sentinels: RedisSentinels | undefined;
   #isClusterKnown = false;
 
   constructor(deployment: Exclude<RedisDeployment, { kind: "cluster" }>, parts: RedisServersParts) {
     this.#parts = parts;
-    const address = addressOf(deployment, parts.timeoutMs);
+    const { address, sentinels } = wayTo(deployment, parts.timeoutMs);
+    this.#sentinels = sentinels;
     this.#releases = new RedisReleases(address);
     this.#main = new RedisConnection(address, {
       check: checkRole,
@@ -49,6 +52,7 @@ export class SingleRedis implements RedisServers {
 
   /** Gives the client of the connection: that is one connection to one server. */
   async ping(): Promise<Redis> {
+    void this.#followMaster();
     try {
       return await this.#within("ping", this.#forPing, async (redis) => {
         await checkRole(redis);
@@ -68,7 +72,16 @@ export class SingleRedis implements RedisServers {
 
   async close(error: MsmError): Promise<void> {
     const connections = [this.#main, this.#forPing, this.#releases];
-    await Promise.all(connections.map((connection) => connection.end(error)));
+    await Promise.all([...connections, this.#sentinels].map((connection) => connection?.end(error)));
+  }
+
+  /** Where the sentinels name another master, all connections are given up, and the next ones lead there. */
+  async #followMaster(): Promise<void> {
+    if (!(await this.#sentinels?.hasSwitched())) return;
+    const error = new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "another server is the master now");
+    this.#main.drop(error);
+    this.#forPing.drop(error);
+    this.#releases.renew(error);
   }
 
   /** Where the time is over, the connection ends: nothing behind a late reply is of use. */
@@ -86,23 +99,18 @@ export class SingleRedis implements RedisServers {
   }
 }
 
-function addressOf(
-  deployment: Exclude<RedisDeployment, { kind: "cluster" }>,
-  timeoutMs: number,
-): () => RedisAddress {
-  const connectTimeout = 2 * timeoutMs;
-  if (deployment.kind === "server") {
-    const { url, options } = deployment;
-    return () => ({ url, options: { connectTimeout, ...options } });
+/** How the server is found, each time anew. */
+interface Way {
+  readonly address: () => RedisAddress;
+  readonly sentinels?: RedisSentinels;
+}
+
+function wayTo(deployment: Exclude<RedisDeployment, { kind: "cluster" }>, timeoutMs: number): Way {
+  if (deployment.kind === "sentinels") {
+    const sentinels = new RedisSentinels(deployment, timeoutMs);
+    return { address: () => sentinels.address(), sentinels };
   }
-  const { sentinels, options } = deployment;
-  // Each attempt begins with another one: whoever hangs, is cut off, or has not heard of a failover yet, costs one attempt
-  // at most. Within an attempt there is time to ask two that hang.
-  const sentinelCommandTimeout = Math.ceil(timeoutMs / 3);
-  let attempts = 0;
-  return () => {
-    const first = attempts++ % sentinels.length;
-    const inTurn = [...sentinels.slice(first), ...sentinels.slice(0, first)];
-    return { options: { connectTimeout, sentinelCommandTimeout, ...options, sentinels: inTurn } };
-  };
+  const { url, options } = deployment;
+  const address = { url, options: { connectTimeout: 2 * timeoutMs, ...options } };
+  return { address: () => address };
 }
