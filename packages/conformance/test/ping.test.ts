@@ -11,6 +11,8 @@ import {
 
 const kinds: readonly {
   readonly program: string;
+  /** Default: the program. */
+  readonly name?: string;
   readonly command: ServerCommand;
   readonly create: (port: number) => Storage;
 }[] = [
@@ -20,16 +22,22 @@ const kinds: readonly {
     create: (port) => memcachedStorage({ host: "127.0.0.1", port }),
   },
   {
+    program: "memcached",
+    name: "memcached (in the meta protocol)",
+    command: memcachedCommand(),
+    create: (port) => memcachedStorage({ host: "127.0.0.1", port, protocol: "meta" }),
+  },
+  {
     program: "redis-server",
     command: redisCommand(),
     create: (port) => redisStorage({ url: `redis://127.0.0.1:${port}` }),
   },
 ];
 
-for (const { program, command, create } of kinds) {
+for (const { program, name = program, command, create } of kinds) {
   const { skip, reason } = needsProgram(program);
 
-  it.skipIf(skip)(`what ping() gives tells that ${program} restarted, however quickly${reason}`, async () => {
+  it.skipIf(skip)(`what ping() gives tells that ${name} restarted, however quickly${reason}`, async () => {
     const server = await startServer(command);
     const storage = create(server.port);
     try {

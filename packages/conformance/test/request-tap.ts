@@ -21,6 +21,18 @@ export const memcachedRequests: RequestReader = (bytes) => {
   return bytes.length < length ? undefined : { name: `0x${bytes[1]!.toString(16).padStart(2, "0")}`, length };
 };
 
+const valuesOfText = new Set(["set", "add", "replace", "cas", "ms"]);
+
+/** memcached's text protocol: lines, and behind some of them a value, whose length the line names. */
+export const memcachedTextRequests: RequestReader = (bytes) => {
+  const end = bytes.indexOf("\r\n");
+  if (end === -1) return undefined;
+  const [name = "", , ...rest] = bytes.toString("latin1", 0, end).split(" ");
+  const valueBytes = Number(name === "ms" ? rest[0] : rest[2]);
+  const length = valuesOfText.has(name) ? end + 2 + valueBytes + 2 : end + 2;
+  return bytes.length < length ? undefined : { name, length };
+};
+
 /** Redis' protocol: an array of bulk strings, of which the first is the command. */
 export const redisRequests: RequestReader = (bytes) => {
   const lineAt = (from: number) => {
