@@ -7,7 +7,6 @@ import type { Clock } from "@msm/core";
 export class ProcessLine {
   readonly clock: Clock;
   cut = false;
-  wasPaused = false;
   /** How often a node has given this process a lease. */
   leasesTaken = 0;
   /** What is to be done once the process goes on; undefined while it runs. */
@@ -27,7 +26,6 @@ export class ProcessLine {
 
   pause(): void {
     this.#waiting ??= [];
-    this.wasPaused = true;
   }
 
   resume(): void {

@@ -398,7 +398,7 @@ export class Requests {
       if (session.endBegun && session.successor === undefined) return;
       const isKept = this.#world.setting.mode === "sticky";
       this.#acknowledge(covered, isKept);
-      if (leavesAny(covered) || retired.some(({ stored }) => stored && request.session.isRenewal))
+      if (leavesAny(covered) || isStoredAnew(request.session, retired))
         this.#noteStored(request, request.session, isKept);
       this.#noteRenewed(request, retired, { begunMs, isKept });
     } catch (error) {
@@ -453,8 +453,7 @@ export class Requests {
     } catch (error) {
       if (request.process.line.cut) return;
       this.#checkError(request.number, error, session);
-      // LIMIT: what a process could not end that stood still meanwhile, it may not end later.
-      if (!request.process.line.wasPaused) session.endedBy = request.process;
+      session.endedBy = request.process;
     }
   }
 
@@ -797,6 +796,13 @@ function endWithSuccessors(session: ModelSession): void {
 /** Another request had ended it, or given it a new id, before this one could. */
 const isTooLate = (retired: readonly ModelSession[]) =>
   retired.some(({ wasDestroyed, renewals }) => wasDestroyed || renewals > 1);
+
+/** Whether a session is stored as it has all attributes of one that was, under one former id or under several. */
+function isStoredAnew(session: ModelSession, retired: readonly ModelSession[]): boolean {
+  const former = retired.at(-1);
+  if (!session.isRenewal || former === undefined) return false;
+  return former.stored || isStoredAnew(former, retired.slice(0, -1));
+}
 
 const isUndecided = ({ state }: Write) => state === "open" || state === "sent";
 
