@@ -146,7 +146,8 @@ export class Configuration {
     // What "auto" has learnt is kept while it stays.
     if (changesLocking) Object.assign(this.#parts, lockingOf(resolved));
     this.#parts.ring.noteRecordLife(resolved.idleTimeoutMs);
-    Object.assign(this.#inProcess, inProcessOptions(resolved));
+    // Exchanges of sticky mode that are open while another follows end as they began.
+    if (livesInProcess(resolved)) Object.assign(this.#inProcess, inProcessOptions(resolved));
   }
 
   #createMode(resolved: ResolvedOptions): Mode {

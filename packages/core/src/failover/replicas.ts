@@ -233,7 +233,10 @@ export class Replicas {
 
   /** Sees to it, in the background, that the node which a cookie names has a session's newest record as well. */
   follow(node: string, identity: SessionIdentity, bytes: Uint8Array, ttlMs: number): void {
-    this.#keepFor(this.#parts.ring.node(node), { identity, bytes, ttlMs });
+    const { ring } = this.#parts;
+    // Other processes may not know yet that a node is leaving.
+    const named = ring.node(node) ?? ring.leaving.find(({ id }) => id === node);
+    this.#keepFor(named, { identity, bytes, ttlMs });
   }
 
   /** Gives a record that was looked at, without a use of the session, what is left of its life. */

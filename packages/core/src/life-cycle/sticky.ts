@@ -104,7 +104,9 @@ export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
     async handOver(identity, _hint, waiting) {
       if (waiting !== undefined) await (await locks.take(identity, waiting)).release();
       const local = sessions.held(identity.id);
-      if (local?.live.unsaved === true) await backups.upTo(local, local.live.changes);
+      if (local?.live.unsaved !== true) return;
+      const save = () => backups.upTo(local, local.live.changes);
+      await save().catch(save); // one that was under way may have begun when the nodes did not answer
     },
     endWith(next) {
       if (successor === undefined) tellSuccessor(keeper, () => successor!);
