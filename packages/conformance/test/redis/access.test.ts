@@ -1,7 +1,6 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 import {
   findProgram,
@@ -21,6 +20,7 @@ import { createSessionManager, type RedisServerOptions, redisStorage } from "@ms
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { type Certificates, makeCertificates } from "./certificates.js";
+import { documentedAcl } from "./deployments.js";
 import { needsRedisWithTls } from "./programs.js";
 
 const { skip, reason } = needsProgram("redis-server");
@@ -28,13 +28,7 @@ const minuteMs = 60_000;
 const operationTimeoutMs = 5000;
 const unavailable = { code: "MSM_ERR_STORAGE_UNAVAILABLE" };
 
-/** The ACL rules in docs/storages.md, in their order: for a server, and what a cluster needs besides. */
-const documentedRules = [
-  ...readFileSync(fileURLToPath(new URL("../../../../docs/storages.md", import.meta.url)), "utf8").matchAll(
-    /^ACL SETUSER msm (.*(?:\n {4}.*)*)$/gm,
-  ),
-].map(([, rule]) => rule!.split(/\s+/).map((part) => (part.startsWith(">") ? ">secret" : part)));
-const userRule = documentedRules[0] ?? [];
+const userRule = documentedAcl().user;
 
 const admin = (server: TestServer, options: RedisServerOptions = {}) => {
   const redis = new Redis(server.port, server.host, options);

@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import {
   findProgram,
   freePort,
@@ -262,7 +263,7 @@ async function mastersOf(scene: Scene, servers: readonly TestServer[]): Promise<
   const running = servers.filter(isRunning);
   const lines = (await nodes(scene.admin(running[0]!), "master")).split("\n");
   return lines.flatMap((line) => {
-    const [id, address, flags, , , , , ...ranges] = line.split(" ");
+    const [id, address, flags, , , , , , ...ranges] = line.split(" ");
     if (flags!.includes("fail")) return [];
     const port = Number(/:(\d+)@/.exec(address!)![1]);
     const slots = ranges
@@ -274,4 +275,14 @@ async function mastersOf(scene: Scene, servers: readonly TestServer[]): Promise<
     const server = servers.find((each) => each.port === port)!;
     return slots.length === 0 ? [] : [{ server, id: id!, slots }];
   });
+}
+
+/** The ACL rules that docs/storages.md shows, with "secret" as the password: a user's, and what a cluster needs besides. */
+export function documentedAcl(): { readonly user: readonly string[]; readonly cluster: readonly string[] } {
+  const path = fileURLToPath(new URL("../../../../docs/storages.md", import.meta.url));
+  const rules = readFileSync(path, "utf8").matchAll(/^ACL SETUSER msm (.*(?:\n {4}.*)*)$/gm);
+  const [user = [], cluster = []] = [...rules].map(([, rule]) =>
+    rule!.split(/\s+/).map((part) => (part.startsWith(">") ? ">secret" : part)),
+  );
+  return { user, cluster };
 }
