@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import {
   createSessionManager,
+  type MsmError,
   memcachedStorage,
   redisStorage,
   type SessionEvents,
@@ -11,7 +12,7 @@ import {
   type Storage,
 } from "@msm/core";
 import { Redis } from "ioredis";
-import { onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import {
   type FaultProxy,
   memcachedCommand,
@@ -19,7 +20,10 @@ import {
   redisCommand,
   startFaultProxy,
   startServer,
+  type TestClient,
   type TestServer,
+  testClient,
+  waitUntil,
 } from "../../src/index.js";
 
 /** Which server a node is. */
@@ -198,4 +202,35 @@ export async function overwriteRecord({ kind, server }: RealNode, id: string, by
   const [reply] = (await once(socket, "data")) as [Buffer];
   socket.destroy();
   if (reply.toString() !== "STORED\r\n") throw new Error(`memcached did not store it: ${reply}`);
+}
+
+/** Begins a session with the attribute `user`. @returns whose it is, its id, its first node and its cookie */
+export async function logIn(process: SessionManager, user: string) {
+  const client = testClient();
+  await client.visit(process, (attributes) => {
+    attributes.user = user;
+  });
+  const { id, hint } = partsOf(client.cookie);
+  return { user, client, id, hint, cookie: client.cookie };
+}
+
+/** Sessions are spread over the nodes: logs in until one is on the node that is wanted. */
+export async function logInOn(node: string, process: SessionManager) {
+  for (;;) {
+    const loggedIn = await logIn(process, "ann");
+    if (loggedIn.hint === node) return loggedIn;
+  }
+}
+
+/** Visits, again and again while nobody can say whether there is a session. */
+export async function visitUntilAnswered(client: TestClient, process: SessionManager) {
+  let visit: Awaited<ReturnType<TestClient["visit"]>> | undefined;
+  await waitUntil("the request is answered", async () => {
+    visit = await client.visit(process).catch((error: MsmError) => {
+      expect(error.status).toBe(503);
+      return undefined;
+    });
+    return visit !== undefined;
+  });
+  return visit!;
 }
