@@ -354,7 +354,8 @@ export class Replicas {
   async #askHolder(identity: SessionIdentity, node: RingNode, leftMs?: number): Promise<Answer> {
     const answer = await this.#ask(identity, node, { leftMs });
     if (answer.kind !== "unknown" || answer.isNewerFormat === true || !node.isLeaving) return answer;
-    return (await node.check()) ? this.#ask(identity, node, { leftMs }) : { kind: "absent", node };
+    await node.getReady();
+    return node.reachable ? this.#ask(identity, node, { leftMs }) : { kind: "absent", node };
   }
 
   /** Asked again where the reply was lost: with the same token that is safe, and the lease is perhaps ours already. */
@@ -477,7 +478,10 @@ export class Replicas {
     const newest = newestOf(answers);
     const overtaken = request.replaces?.revision.version ?? "";
     const isNewer = (version: string) => version >= versionOf(bytes) || version > overtaken;
-    if (newest !== undefined && isNewer(newest.revision.version)) return this.#outcomeOf(newest, bytes);
+    // What only a node has that is leaving is yet to be put on a member.
+    const isLeftBehind = newest?.node.isLeaving === true && newest.record.writeId === writeIdOf(bytes);
+    if (newest !== undefined && !isLeftBehind && isNewer(newest.revision.version))
+      return this.#outcomeOf(newest, bytes);
     if (newest === undefined && !request.recreate) {
       this.#checkAbsent([...answers, { kind: "absent", node }], members);
       return { kind: "gone" };

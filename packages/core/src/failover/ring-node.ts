@@ -177,7 +177,7 @@ export class RingNode {
     return this.reachable;
   }
 
-  /** Finds out whether it can be reached, before anything is entrusted to it. */
+  /** Finds out whether it can be reached: asks once more where it does not answer. */
   async getReady(): Promise<void> {
     for (let pings = 0; pings < failuresUntilDown && this.reachable; pings++) await this.#probe();
   }
@@ -242,6 +242,8 @@ export class RingNode {
     // that fails a reason to do without the others.
     if (this.#closed || error.code === "MSM_ERR_STORAGE_REFUSED" || error.isOfOnePart) return;
     this.#lastError = error.code;
+    // One that is leaving counts as empty once it is down, and so must not be taken for down while it answers at all.
+    if (this.#leftMs !== undefined) return void this.#probe();
     this.#failures++;
     if (this.#down !== undefined) return;
     if (this.#failures >= failuresUntilDown) this.#goDown(error);
@@ -279,7 +281,7 @@ export class RingNode {
     if (this.#down === undefined) {
       this.#failures = 0;
       if (restarted) this.#mayHaveRestarted();
-    } else if (this.#now() >= this.#down.holdUntilMs || !this.#othersReachable())
+    } else if (this.#now() >= this.#down.holdUntilMs || this.isLeaving || !this.#othersReachable())
       this.#comeUp(this.#down.sinceMs);
   }
 

@@ -129,7 +129,9 @@ export function startMaintenance(
     const isOutside = (node: string) => replaced.includes(node) || parts.ring.node(node) === undefined;
     return parts.ring.isOff
       ? []
-      : sessions.sweep().filter(({ live }) => live.stored && isOutside(live.stored.node));
+      : sessions
+          .sweep()
+          .filter(({ live, isDoubted }) => live.stored && isOutside(live.stored.node) && !isDoubted);
   }
 
   /** Without those that another process may own: it sees to their backup, and ours may be out of date. */
