@@ -104,7 +104,7 @@ class App {
 }
 
 for (const { kind, skip, reason } of kinds) {
-  describe.skipIf(skip)(`original d: on ${kind}${reason}`, () => {
+  describe.skipIf(skip)(`on ${kind}${reason}`, () => {
     let node: TestServer;
     let proxy: FaultProxy;
     let storage: Storage;
@@ -160,7 +160,7 @@ for (const { kind, skip, reason } of kinds) {
     });
 
     it.each(moments)(
-      "a session outlives the process that takes it over, killed while it %s",
+      "original d: a session outlives the process that takes it over, killed at any step: while it %s",
       async (moment) => {
         const cookie = cookies.get(moment)!;
         expect(await versionOf(cookie)).toBe(1);

@@ -30,7 +30,7 @@ for (const { kind, skip, reason } of nodeKinds) {
       ["one with a bit turned over", (own: Buffer) => turned(own)],
       ["half of one", (own: Buffer) => own.subarray(0, 60 + randomInt(own.length - 60))],
     ] as const)(
-      "original i: %s in a session's place is not believed, and the copy, where there is one, is",
+      "original i: what is no record of the session is not believed, and its copy is, where there is one: %s",
       async (_what, damage) => {
         const nodes = await startNodes(kind, 2);
         const process = startProcess(nodes, { mode });
