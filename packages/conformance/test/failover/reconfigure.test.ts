@@ -1,13 +1,21 @@
-import type { ChangeableOptions, SessionManager } from "@msm/core";
-import { describe, expect, it } from "vitest";
-import { testClient } from "../../src/index.js";
+import {
+  type ChangeableOptions,
+  createSessionManager,
+  MsmError,
+  type SessionManager,
+  type SessionManagerOptions,
+} from "@msm/core";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { testClient, waitUntil } from "../../src/index.js";
 import {
   modes,
+  nextEvent,
   nodeKinds,
   partsOf,
   type RealNode,
   startNodes,
   startProcess,
+  throughProxies,
   versionOn,
 } from "./real-nodes.js";
 import { startTraffic } from "./traffic.js";
@@ -135,4 +143,238 @@ for (const { kind, skip, reason } of nodeKinds) {
       expect(process.stats().events.reconfigured).toBe(2 * changes.length);
     });
   });
+
+  describe.skipIf(skip)(`reconfigure() on ${kind}${reason}`, () => {
+    it.each(modes)(
+      "original 126, %s: a session whose node stops goes to a node that is new, not to the failover node",
+      async (mode) => {
+        const [n1, n2, n3] = (await startNodes(kind, 3)) as [RealNode, RealNode, RealNode];
+        const process = startProcess([n1, n2], { mode, failoverNodes: "n2" });
+        const client = testClient();
+        await client.visit(process, (attributes) => {
+          attributes.foo = "bar";
+        });
+        const { id, hint } = partsOf(client.cookie);
+        expect(hint).toBe("n1");
+
+        await process.reconfigure({ nodes: named([n1, n2, n3]) });
+        await n1.server.kill();
+        const { session, setCookie } = await client.visit(process, (attributes) => {
+          attributes.n = 1;
+        });
+
+        expect({ ...session?.attributes }).toEqual({ foo: "bar", n: 1 });
+        expect(setCookie).toBeDefined();
+        expect(partsOf(client.cookie)).toMatchObject({ id, hint: "n3" });
+        expect(await versionOn(n3, id)).toBe(2);
+      },
+    );
+
+    it("original 127, sticky: new sessions go to the node that is no failover node", async () => {
+      const nodes = await startNodes(kind, 3);
+      const process = startProcess(nodes, { mode: "sticky" });
+      const nodeOfNewSession = async () => {
+        const client = testClient();
+        await client.visit(process, (attributes) => {
+          attributes.foo = "bar";
+        });
+        return partsOf(client.cookie).hint;
+      };
+
+      await process.reconfigure({ failoverNodes: "n2 n3" });
+      expect(await nodeOfNewSession()).toBe("n1");
+      await process.reconfigure({ failoverNodes: "n1 n2" });
+      expect(await nodeOfNewSession()).toBe("n3");
+    });
+
+    it("keeps the connections to nodes that stay, and makes new ones for another operationTimeoutMs", async () => {
+      const nodes = await throughProxies(await startNodes(kind, 3));
+      const process = startProcess(nodes.slice(0, 2));
+      const client = testClient();
+      const visit = () =>
+        client.visit(process, (attributes) => {
+          attributes.n = 1 + Number(attributes.n ?? 0);
+        });
+      await visit();
+      await waitUntil(
+        "both are asked by the probe",
+        () => nodes[0]!.proxy.accepted > 1 && nodes[1]!.proxy.accepted > 1,
+      );
+      await visit();
+      const opened = () => nodes.slice(0, 2).map(({ proxy }) => proxy.accepted);
+      const before = opened();
+
+      await process.reconfigure({ nodes: named([nodes[2]!, nodes[1]!, nodes[0]!]), failoverNodes: "n3" });
+      await visit();
+      expect(opened()).toEqual(before);
+
+      await process.reconfigure({ operationTimeoutMs: 4000 });
+      await visit();
+      await waitUntil("the former connections are closed", () => nodes.every(({ proxy }) => proxy.open <= 2));
+      expect(opened().every((count, at) => count > before[at]!)).toBe(true);
+      expect(process.stats().events).toMatchObject({ nodeReconnected: 0, nodeDown: 0 });
+      expect(process.health().status).toBe("ok");
+      expect((await visit()).session?.attributes.n).toBe(5);
+    });
+
+    it.each(modes)(
+      "moves all sessions that are used, %s: the former servers can then be ended",
+      async (mode) => {
+        const [n1, n2, n3, n4] = (await startNodes(kind, 4)) as [RealNode, RealNode, RealNode, RealNode];
+        const process = startProcess([n1, n2], { mode });
+        const clients = Array.from({ length: 20 }, () => testClient());
+        for (const client of clients) {
+          await client.visit(process, (attributes) => {
+            attributes.n = 1;
+          });
+        }
+
+        await process.reconfigure({ nodes: named([n3, n4]) });
+        for (const client of clients) await client.visit(process, (attributes) => attributes.n);
+        // In sticky mode a backup moves in the background, without a request.
+        await waitUntil("all have moved", () => process.stats().events.relocated >= clients.length);
+        await Promise.all([n1.server.kill(), n2.server.kill()]);
+
+        const other = startProcess([n3, n4], { mode, ...(mode === "sticky" ? { route: "app2" } : {}) });
+        for (const client of clients) expect((await client.visit(other)).session?.attributes.n).toBe(1);
+      },
+    );
+  });
 }
+
+const secret = "the secret of these tests, of 32 bytes and more";
+
+/** What `createSessionManager()` says of options. */
+function troubleAtStart(options: object): unknown {
+  try {
+    void createSessionManager({
+      secret,
+      nodes: "n1:127.0.0.1:1",
+      ...options,
+    } as SessionManagerOptions).close();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+describe("what reconfigure() takes", () => {
+  const start = (options: object = {}) => {
+    const manager = createSessionManager({ secret, ...options } as SessionManagerOptions);
+    onTestFinished(() => manager.close());
+    return manager;
+  };
+  const bad: readonly object[] = [
+    { nodes: "" },
+    { nodes: [] },
+    { nodes: "n1:a:1,n1:b:2" },
+    { nodes: "http://a" },
+    { nodes: [{ id: "n-1", url: "a:1" }] },
+    { nodes: "n1:a:1", failoverNodes: "n2" },
+    { failoverNodes: "n1" },
+    { mode: "tidy" },
+    { mode: "sticky" },
+    { mode: "sticky", route: "app.1" },
+    { backup: "async" },
+    { operationTimeoutMs: 0 },
+    { lockTimeoutMs: "1s" },
+    { leaseTtlMs: 40_000, maxLeaseMs: 30_000 },
+    { idleTimeoutMs: -1 },
+    { enabled: "no" },
+    { locking: "some" },
+    { locking: "none", onConflict: "fail" },
+    { onStorageError: "panic" },
+    { maxRecordBytes: 1 },
+    { operationTimeout: 100 },
+  ];
+
+  it.each(bad.map((changes) => [JSON.stringify(changes), changes] as const))(
+    "is checked as at the start: %s",
+    async (_, changes) => {
+      const manager = start({ nodes: "n1:127.0.0.1:1" });
+      const health = manager.health().nodes.map(({ id, role }) => [id, role]);
+
+      const trouble = await manager
+        .reconfigure({ lockTimeoutMs: 77, ...changes })
+        .catch((error: unknown) => error);
+
+      const expected = troubleAtStart(changes);
+      expect(expected).toBeInstanceOf(MsmError);
+      expect(trouble).toMatchObject({ code: "MSM_ERR_OPTION" });
+      if (!("operationTimeout" in changes))
+        expect(trouble).toHaveProperty("message", (expected as MsmError).message);
+      expect(manager.health().nodes.map(({ id, role }) => [id, role])).toEqual(health);
+      expect(manager.stats().events.reconfigured).toBe(0);
+    },
+  );
+
+  it.each(["secret", "keyPrefix", "cookie", "codec", "clock"])(
+    "says that %s needs a restart",
+    async (name) => {
+      const changes: object = { [name]: "another one, which is long enough to be a secret" };
+      await expect(start().reconfigure(changes)).rejects.toThrow(
+        `MSM_ERR_OPTION: ${name} cannot be changed at run time`,
+      );
+    },
+  );
+
+  it("leaves alone what is left out, or undefined", async () => {
+    const manager = start({ lockTimeoutMs: 50, locking: "all" });
+    const client = testClient();
+    await client.visit(manager, (attributes) => {
+      attributes.n = 1;
+    });
+
+    await manager.reconfigure({ lockTimeoutMs: undefined, nodes: undefined, onLockTimeout: "optimistic" });
+
+    const holder = await client.open(manager);
+    const timedOut = nextEvent(manager, "lockTimedOut");
+    expect((await testClient(client.cookie).visit(manager)).session?.attributes.n).toBe(1);
+    expect((await timedOut).outcome).toBe("optimistic");
+    await client.finish(holder);
+  });
+
+  it("goes on with another locking and another onConflict", async () => {
+    const manager = start({ locking: "none" });
+    const client = testClient();
+    await client.visit(manager, (attributes) => {
+      attributes.n = 1;
+    });
+
+    await manager.reconfigure({ locking: "optimistic", onConflict: "fail" });
+    const requests = [await client.open(manager), await client.open(manager)];
+    requests.forEach((request, at) => {
+      request.session!.attributes.n = 10 + at;
+    });
+    const outcomes: string[] = [];
+    for (const request of requests) outcomes.push((await client.finish(request)).result.outcome);
+
+    expect(outcomes).toEqual(["stored", "failed"]);
+  });
+
+  it("is done one after the other, and told by an event", async () => {
+    const manager = start({ nodes: "n1:127.0.0.1:1,n2:127.0.0.1:2" });
+    const told: unknown[] = [];
+    manager.on("reconfigured", (detail) => told.push(detail));
+
+    const first = manager.reconfigure({ nodes: "n2:127.0.0.1:2,n3:127.0.0.1:3" });
+    const refused = manager.reconfigure({ nodes: "http://n4" });
+    const last = manager.reconfigure({ nodes: "n3:127.0.0.1:3,n1:127.0.0.1:1", failoverNodes: "n1" });
+
+    await first;
+    await expect(refused).rejects.toThrow("MSM_ERR_OPTION");
+    await last;
+    expect(told).toEqual([
+      { options: ["nodes"], joined: ["n3"], left: ["n1"] },
+      { options: ["nodes", "failoverNodes"], joined: ["n1"], left: ["n2"] },
+    ]);
+    const { nodes } = manager.health();
+    expect(nodes.map(({ id }) => id)).toEqual(["n3", "n1", "n2"]);
+  });
+
+  it("is refused after close()", async () => {
+    const manager = start();
+    await manager.close();
+    await expect(manager.reconfigure({ lockTimeoutMs: 1 })).rejects.toMatchObject({ code: "MSM_ERR_CLOSED" });
+  });
+});
