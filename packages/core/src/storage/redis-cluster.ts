@@ -51,12 +51,12 @@ export class RedisCluster implements RedisServers {
   }
 
   async perform<T>(verb: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T> {
-    const attempt: Attempt = { shard: undefined, isOver: false };
+    const attempt: Attempt = { shard: undefined, isAsked: false, isOver: false };
     const follow = () => this.#follow(command, read, attempt);
     try {
       return await withDeadline(`redis ${verb}`, this.#parts.timeoutMs, follow, (error) => {
         attempt.isOver = true;
-        attempt.shard?.main.drop(error);
+        if (attempt.isAsked) attempt.shard?.main.drop(error);
       });
     } catch (thrown) {
       throw ofItsPart(MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE"), attempt);
@@ -90,14 +90,13 @@ export class RedisCluster implements RedisServers {
     for (let tries = 1; ; tries += 1) {
       const { server, isAsking } = place;
       const shard = this.#topology.shard(server);
-      attempt.shard = shard;
+      Object.assign(attempt, { shard, isAsked: true });
       try {
         return await shard.main.use(async (redis) => read(await sendCommand(redis, command, isAsking)));
       } catch (thrown) {
         const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
-        attempt.shard = undefined;
+        attempt.isAsked = false;
         const next = attempt.isOver ? undefined : await this.#nextPlace(error, slot, server, tries);
-        attempt.shard = shard;
         if (next === undefined || attempt.isOver) throw error;
         place = next;
       }
@@ -159,8 +158,10 @@ interface Place {
 
 /** One operation while it runs. */
 interface Attempt {
-  /** Who was asked last; undefined while nobody is. */
+  /** Who was asked last. */
   shard: Shard | undefined;
+  /** Its answer is awaited. */
+  isAsked: boolean;
   /** Nobody waits for it any more. */
   isOver: boolean;
 }

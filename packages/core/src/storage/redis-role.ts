@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { MsmError } from "../errors.js";
-import { isNotAllowed, nonsense } from "./redis-errors.js";
+import { isNotAllowed, nonsense, redisError } from "./redis-errors.js";
 
 /**
  * Asks whether a server answers, and is nobody's replica: a replica takes no writes, and what is read there may be old. Where
@@ -9,11 +9,22 @@ import { isNotAllowed, nonsense } from "./redis-errors.js";
  */
 export async function checkRole(redis: Redis): Promise<void> {
   // PING as well: a server that still loads its data answers INFO.
-  const [pong, info] = await Promise.all([redis.ping(), replicationInfo(redis)]);
-  if (pong !== "PONG") throw nonsense();
+  const [, info] = await Promise.all([ping(redis), replicationInfo(redis)]);
   if (/^role:slave/m.test(info)) {
     throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "READONLY the server is a replica");
   }
+}
+
+/** Where a server refuses writes, it may refuse this as well (MISCONF): it lives. */
+async function ping(redis: Redis): Promise<void> {
+  let reply: unknown;
+  try {
+    reply = await redis.ping();
+  } catch (thrown) {
+    if (redisError(thrown).code === "MSM_ERR_STORAGE_REFUSED") return;
+    throw thrown;
+  }
+  if (reply !== "PONG") throw nonsense();
 }
 
 /** Connections on which INFO was refused. */
@@ -37,7 +48,7 @@ async function replicationInfo(redis: Redis): Promise<string> {
 export async function checkClusterState(redis: Redis): Promise<void> {
   const state = await clusterState(redis);
   if (state === undefined) {
-    if ((await redis.ping()) !== "PONG") throw nonsense();
+    await ping(redis);
   } else if (state !== "ok") {
     throw new MsmError(
       "MSM_ERR_STORAGE_UNAVAILABLE",

@@ -31,7 +31,8 @@ end
 
 /**
  * ARGV: lease token or "", lease TTL, renewed TTL or 0. Gives {0} absent, {1, ms} locked, {2, record, 1 where the token's
- * lease was wanted} found. The mark of who is refused is no more than a hint: where memory is full, it is left out.
+ * lease was wanted} found. The mark of who is refused is no more than a hint: where memory is full, it is left out. A server
+ * that takes no writes for the moment gives the record all the same, with what is left of its life.
  */
 const load = `${leases}
 local record = redis.call('GET', KEYS[1])
@@ -53,7 +54,9 @@ if ARGV[3] ~= '0' then
   local ttl = ARGV[3]
   local idle = string.sub(record, 35, 46)
   if string.find(idle, '^%x+$') and tonumber(idle, 16) > 0 then ttl = tonumber(idle, 16) end
-  redis.call('PEXPIRE', KEYS[1], ttl)
+  local renewed = redis.pcall('PEXPIRE', KEYS[1], ttl)
+  local refusal = type(renewed) == 'table' and renewed.err
+  if refusal and not (string.find(refusal, 'MISCONF') or string.find(refusal, 'NOREPLICAS')) then return renewed end
 end
 return {2, record, wanted}
 `;

@@ -121,7 +121,14 @@ export class RedisTopology {
   }
 
   #readFrom(server: HostAndPort): Promise<SlotMap> {
-    const ask = async (redis: Redis) => SlotMap.read(await redis.call("CLUSTER", "SLOTS"), server);
+    const ask = async (redis: Redis) => {
+      const map = SlotMap.read(await redis.call("CLUSTER", "SLOTS"), server);
+      if (map.servers.size > 0) return map;
+      throw new MsmError(
+        "MSM_ERR_STORAGE_UNAVAILABLE",
+        `${serverName(server)} knows of no slots of a cluster`,
+      );
+    };
     const connection = this.shard(server).main;
     const read = () => connection.use(ask);
     return withDeadline("redis cluster slots", this.#parts.timeoutMs, read, (error) =>
