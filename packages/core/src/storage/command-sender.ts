@@ -1,12 +1,36 @@
 import type { Socket } from "node:net";
 
-/** Sends commands, each whole, in their order. */
-export type SendCommands = (commands: readonly Uint8Array[]) => void;
+/** A command, whole: texts of ASCII, and values. */
+export type Command = readonly (string | Uint8Array)[];
 
-/** Sends all commands in one go. */
+/** Sends commands, each whole, in their order. */
+export type SendCommands = (commands: readonly Command[]) => void;
+
+/** The bytes of commands, one behind the other. */
+export function bytesOf(commands: readonly Command[]): Buffer {
+  const all = Buffer.allocUnsafe(commands.reduce((sum, command) => sum + lengthOf(command), 0));
+  let at = 0;
+  for (const part of commands.flat()) {
+    if (typeof part === "string") all.write(part, at, "latin1");
+    else all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+const lengthOf = (command: Command) => command.reduce((sum, part) => sum + part.length, 0);
+
+/** Sends in one go what is to be sent before the event loop goes on: each go is a call of the system. */
 export function plainSender(socket: Socket): SendCommands {
+  let waiting: Command[] = [];
+  const flush = () => {
+    const bytes = bytesOf(waiting);
+    waiting = [];
+    if (!socket.destroyed) socket.write(bytes);
+  };
   return (commands) => {
-    socket.write(Buffer.concat(commands));
+    if (waiting.length === 0) process.nextTick(flush);
+    waiting.push(...commands);
   };
 }
 
@@ -23,29 +47,28 @@ const pieceBytes = 8192;
  * on its way. None waits for an answer.
  */
 export function tlsSender(socket: Socket): SendCommands {
-  const waiting: Uint8Array[] = [];
+  const waiting: Command[] = [];
   let isWriting = false;
   const goOn = () => {
-    if (isWriting || waiting.length === 0) return;
+    if (isWriting || waiting.length === 0 || socket.destroyed) return;
     isWriting = true;
-    socket.write(nextPiece(waiting), (error) => {
+    socket.write(bytesOf(nextPiece(waiting)), () => {
       isWriting = false;
-      // Where the connection is over, whoever waits for it is told elsewhere.
-      if (!error) goOn();
+      goOn();
     });
   };
   return (commands) => {
+    if (waiting.length === 0 && !isWriting) process.nextTick(goOn);
     waiting.push(...commands);
-    goOn();
   };
 }
 
-/** As many commands as fit together, at least one. */
-function nextPiece(waiting: Uint8Array[]): Uint8Array {
+/** Takes as many commands as fit together, at least one. */
+function nextPiece(waiting: Command[]): Command[] {
   let bytes = 0;
-  const tooFar = waiting.findIndex(({ length }, index) => {
-    bytes += length;
+  const tooFar = waiting.findIndex((command, index) => {
+    bytes += lengthOf(command);
     return index > 0 && bytes > pieceBytes;
   });
-  return Buffer.concat(waiting.splice(0, tooFar === -1 ? waiting.length : tooFar));
+  return waiting.splice(0, tooFar === -1 ? waiting.length : tooFar);
 }

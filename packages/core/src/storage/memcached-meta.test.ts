@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { bytesOf } from "./command-sender.js";
 import { authentication, checkWelcome, type MetaLine, MetaReader, metaExchange } from "./memcached-meta.js";
 import {
   add,
@@ -13,8 +14,8 @@ import {
   touch,
 } from "./memcached-requests.js";
 
-const bytesOf = (request: MemcachedRequest, number = 7) =>
-  Buffer.concat(metaExchange(request, number).commands).toString("latin1");
+const sentFor = (request: MemcachedRequest, number = 7) =>
+  bytesOf(metaExchange(request, number).commands).toString("latin1");
 
 /** What a request gets where the server sends this. */
 function replyTo(request: MemcachedRequest, text: string, number = 7): MemcachedReply | undefined {
@@ -44,11 +45,11 @@ describe("requests of memcached's meta protocol", () => {
     ["delete whatever is there", deleteIf("k", 0n), "md k O7\r\n"],
     ["ping", ping, "mn\r\n"],
   ])("%s is what memcached reads", (_name, request, bytes) => {
-    expect(bytesOf(request)).toBe(bytes);
+    expect(sentFor(request)).toBe(bytes);
   });
 
   it("name no time that would be none as a signed number of 32 bits", () => {
-    expect(bytesOf(touch("k", Number.MAX_SAFE_INTEGER))).toBe("mg k T2147483647 O7\r\n");
+    expect(sentFor(touch("k", Number.MAX_SAFE_INTEGER))).toBe("mg k T2147483647 O7\r\n");
   });
 
   it.each(["", "k".repeat(251), "a b", "a\r\nflush_all", "a\0", "ü", "\x7f"])(
@@ -73,7 +74,7 @@ describe("requests of memcached's meta protocol", () => {
   });
 
   it("give a user name and a password as a record that no other memcached keeps", () => {
-    expect(authentication("ada", "sécret").toString()).toBe("set msm 0 -1 11\r\nada sécret\r\n");
+    expect(bytesOf([authentication("ada", "sécret")]).toString()).toBe("set msm 0 -1 11\r\nada sécret\r\n");
   });
 });
 

@@ -1,4 +1,5 @@
 import { MsmError } from "../errors.js";
+import type { Command } from "./command-sender.js";
 import {
   expiry,
   type MemcachedAnswer,
@@ -28,7 +29,7 @@ const keyPattern = /^[!-~]{1,250}$/;
 /** One request on the wire: its commands, and what the lines mean that answer it. */
 export interface MetaExchange {
   /** Each whole, with its end. */
-  readonly commands: readonly Buffer[];
+  readonly commands: readonly Command[];
   /**
    * Takes the next line that the server sends.
    * @returns the reply; undefined while another line belongs to it
@@ -90,10 +91,9 @@ function sizeOf(value: Uint8Array): number {
   throw new MsmError("MSM_ERR_STORAGE_REFUSED", `a record may have up to ${maxValueBytes} bytes`);
 }
 
-const commandLine = (text: string): Buffer => Buffer.from(text + lineEnd, "latin1");
+const commandLine = (text: string): Command => [text + lineEnd];
 
-const commandWithValue = (text: string, value: Uint8Array): Buffer =>
-  Buffer.concat([commandLine(text), value, Buffer.from(lineEnd)]);
+const commandWithValue = (text: string, value: Uint8Array): Command => [text + lineEnd, value, lineEnd];
 
 const nothing: Buffer = Buffer.alloc(0);
 
@@ -123,7 +123,7 @@ function read(command: string, opaque: string): MetaExchange {
   };
 }
 
-const simple = (command: Buffer, opaque: string): MetaExchange => ({
+const simple = (command: Command, opaque: string): MetaExchange => ({
   commands: [command],
   accept: (reply) => statusIn(reply, opaque),
 });
@@ -226,7 +226,7 @@ const unauthenticated = () =>
  * What a server that was started with `-Y` wants to see first. Another one takes it for a record, so its time is over before
  * it began: no password stays there.
  */
-export function authentication(username: string, password: string): Buffer {
+export function authentication(username: string, password: string): Command {
   const credentials = Buffer.from(`${username} ${password}`);
   return commandWithValue(`set msm 0 -1 ${credentials.length}`, credentials);
 }

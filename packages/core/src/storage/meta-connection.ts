@@ -3,7 +3,7 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { MsmError } from "../errors.js";
 import { BackOff } from "./back-off.js";
-import { plainSender, type SendCommands, tlsSender } from "./command-sender.js";
+import { type Command, plainSender, type SendCommands, tlsSender } from "./command-sender.js";
 import type { MemcachedCredentials } from "./memcached-address.js";
 import type { Answers, ConnectionMark, MemcachedConnection } from "./memcached-connection.js";
 import {
@@ -113,7 +113,7 @@ class Link {
   readonly #reader = new MetaReader();
   readonly #outstanding: Outstanding[] = [];
   /** What waits until the server is known to be the right one, and knows us. Undefined from then on. */
-  #unsent: Uint8Array[] | undefined = [];
+  #unsent: Command[] | undefined = [];
   #isAuthenticating = false;
   #isOver = false;
 
