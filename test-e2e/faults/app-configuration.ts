@@ -37,7 +37,7 @@ export type AppMessage =
   /** A promise that nobody handled was rejected, or an exception that nobody caught was thrown. */
   | { readonly kind: "unhandled"; readonly error: string };
 
-/** What an application process says of itself: `GET /report`. */
+/** What an application process says of itself: `GET /report`, or `GET /report?collect` behind a garbage collection. */
 export interface AppReport {
   readonly residentBytes: number;
   readonly heapBytes: number;

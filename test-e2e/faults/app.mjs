@@ -14,6 +14,8 @@
 import { once } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
 import { inspect } from "node:util";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { session } from "@msm/express";
 import express from "express";
 import { listDigest } from "../history/list-digest.mjs";
@@ -47,7 +49,10 @@ for (const event of loggedEvents) {
 
 const app = express();
 app.get("/plain", (_request, response) => void response.json({}));
-app.get("/report", (_request, response) => void response.json(report()));
+app.get("/report", (request, response) => {
+  if (request.query.collect !== undefined) collectGarbage();
+  response.json(report());
+});
 app.post("/clock", (request, response) => {
   clockAheadMs = Number(request.query.aheadMs);
   response.json({});
@@ -206,6 +211,11 @@ function attributesOf(request) {
   return /** @type {Attributes} */ (/** @type {unknown} */ (request.session));
 }
 
+function collectGarbage() {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc")();
+}
+
 /** @returns {AppReport} */
 function report() {
   const { waitingRequests, localSessions, unsavedSessions } = sessions.manager.stats();
@@ -216,7 +226,7 @@ function report() {
   return {
     ...{ residentBytes: rss, heapBytes: heapUsed, resources },
     ...{ waitingRequests, localSessions, unsavedSessions },
-    nodes: sessions.manager.health().map(({ id, state }) => ({ id, state })),
+    nodes: sessions.manager.health().nodes.map(({ id, state }) => ({ id, state })),
   };
 }
 
