@@ -22,7 +22,7 @@ export function ringMember(
     failoverOnly,
     address: node.storage ?? descriptionOf(node),
     kind: node.storage?.kind ?? parseNodeUrl(node.url ?? "").kind,
-    settings: JSON.stringify([options.operationTimeoutMs, node.memcached, node.redis]),
+    settings: String(options.operationTimeoutMs),
     connect: () => connect(node, options),
   };
 }
