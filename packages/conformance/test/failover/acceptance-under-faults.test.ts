@@ -69,7 +69,8 @@ for (const { kind, skip, reason } of nodeKinds) {
       expect(partsOf(client.cookie).hint).toBe(second!.id);
       await isDown(owner, first!);
       first!.reconnect();
-      expect([await versionOn(first!, id), await versionOn(second!, id)]).toEqual([1, 2]);
+      expect(await versionOn(first!, id)).toBe(1);
+      expect(await versionOn(second!, id)).toBeGreaterThan(1);
       const moved = nextEvent(owner, "relocated");
       await second!.server.kill();
       await moved;

@@ -94,7 +94,7 @@ for (const { kind, skip, reason } of nodeKinds) {
       expect(second.session).toMatchObject({ id: first.session!.id, isNew: false });
       expect(second.session?.attributes.foo).toBe("bar");
       expect(second.setCookie).toBeUndefined();
-      expect(await versionOn(nodeOf(nodes, "n1"), first.session!.id)).toBe(1);
+      expect(await versionOn(nodeOf(nodes, "n1"), first.session!.id)).toBeGreaterThan(0);
     });
   });
 

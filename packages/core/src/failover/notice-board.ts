@@ -186,6 +186,7 @@ const emptyRecord: Omit<SessionRecord, "version" | "writeId" | "idleTimeoutMs" |
   createdAtMs: 0,
   expiresAtMs: undefined,
   route: "",
+  home: "",
 };
 
 const texts = (notices: readonly Notice[]): readonly string[] => notices.map(([, text]) => text);

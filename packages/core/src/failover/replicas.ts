@@ -44,6 +44,8 @@ export type WriteResult =
       readonly kind: "stored";
       readonly node: RingNode;
       readonly revision: Revision;
+      /** What was written. */
+      readonly bytes: Uint8Array;
       /** Whether the lease was given back with it. */
       readonly gaveBack: boolean;
     }
@@ -72,7 +74,11 @@ export interface Replaced {
 
 export interface WriteRequest {
   readonly identity: SessionIdentity;
-  readonly bytes: Uint8Array;
+  /**
+   * Makes the record for the node of that id, always the same write.
+   * @param failed how many nodes may have taken it before without saying so
+   */
+  sealFor(home: string, failed: number): Uint8Array;
   readonly ttlMs: number;
   /** Id of the node that has the session, or shall have it. */
   readonly node: string;
@@ -197,15 +203,21 @@ export class Replicas {
     this.#parts.ring.noteRecordLife(request.ttlMs);
     const home = this.#parts.ring.node(request.node);
     let trouble: MsmError | undefined;
+    let failed = 0;
     for (const node of this.#parts.ring.targets(request.node)) {
       try {
-        if (node === home) return await this.#writeHome(node, request);
-        const result = await this.#writeElsewhere(node, request);
+        const bytes = request.sealFor(node.id, failed);
+        if (node === home) return await this.#writeHome(node, request, bytes);
+        const result = await this.#writeElsewhere(node, request, bytes);
         // Cookies that are out lead there still, and may be all that is left to find the session by.
-        if (result.kind === "stored" && home !== undefined) this.#keepFor(home, request);
+        if (result.kind === "stored" && home !== undefined) {
+          const { identity, ttlMs } = request;
+          this.#keepFor(home, { identity, bytes, ttlMs });
+        }
         return result;
       } catch (thrown) {
         trouble = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
+        failed++;
       }
     }
     throw trouble ?? new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "no storage node can be reached");
@@ -434,13 +446,13 @@ export class Replicas {
 
   #keepFor(
     node: RingNode | undefined,
-    { identity, bytes, ttlMs }: Pick<WriteRequest, "identity" | "bytes" | "ttlMs">,
+    { identity, bytes, ttlMs }: Pick<WriteRequest, "identity" | "ttlMs"> & { readonly bytes: Uint8Array },
   ): void {
     if (node !== undefined && !node.failoverOnly) this.#missed.keep(node, this.#key(identity), bytes, ttlMs);
   }
 
-  async #writeHome(node: RingNode, request: WriteRequest): Promise<WriteResult> {
-    const { identity, bytes, ttlMs, replaces, unlock } = request;
+  async #writeHome(node: RingNode, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
+    const { identity, ttlMs, replaces, unlock } = request;
     const key = this.#key(identity);
     if (replaces !== undefined && replaces.node !== node.id) {
       // The number of a version says nothing about another node: two processes may have given it to two of them.
@@ -454,22 +466,22 @@ export class Replicas {
       }),
     );
     if (saved.kind === "stored") {
-      return this.#stored(node, identity, saved.revision, unlock !== undefined);
+      return this.#stored(node, identity, bytes, saved.revision, unlock !== undefined);
     }
-    if (saved.kind === "gone") return this.#writeAgain(node, request);
+    if (saved.kind === "gone") return this.#writeAgain(node, request, bytes);
 
     const found = await this.#inspect(identity, node);
-    if (found === undefined) return this.#writeAgain(node, request);
+    if (found === undefined) return this.#writeAgain(node, request, bytes);
     if (replaces !== undefined && found.revision.version < replaces.revision.version) {
       // Older than what the session was loaded from: the node has slept through a write.
-      return this.#writeElsewhere(node, request);
+      return this.#writeElsewhere(node, request, bytes);
     }
     return this.#outcomeOf(found, bytes);
   }
 
   /** The record has left its node: the others may know why. */
-  async #writeAgain(node: RingNode, request: WriteRequest): Promise<WriteResult> {
-    const { identity, bytes, ttlMs } = request;
+  async #writeAgain(node: RingNode, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
+    const { identity, ttlMs } = request;
     const members = this.#parts.ring.nodes;
     const others = this.#parts.ring.holders(node.id).filter((other) => other !== node);
     const answers = await Promise.all(
@@ -489,18 +501,18 @@ export class Replicas {
     const again = await node.run((storage) =>
       storage.save(this.#key(identity), bytes, ttlMs, { expect: "absent" }),
     );
-    if (again.kind === "stored") return this.#stored(node, identity, again.revision);
+    if (again.kind === "stored") return this.#stored(node, identity, bytes, again.revision);
     const found = await this.#inspect(identity, node);
     return found === undefined ? { kind: "gone" } : this.#outcomeOf(found, bytes);
   }
 
-  async #writeElsewhere(node: RingNode, request: WriteRequest): Promise<WriteResult> {
-    const { identity, bytes, ttlMs } = request;
+  async #writeElsewhere(node: RingNode, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
+    const { identity, ttlMs } = request;
     const key = this.#key(identity);
     const fork = await this.#forkOn(node, request);
     if (fork !== undefined) return this.#outcomeOf(fork, bytes);
     if (await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs))) {
-      return this.#stored(node, identity, { version: versionOf(bytes) });
+      return this.#stored(node, identity, bytes, { version: versionOf(bytes) });
     }
     const found = await this.#inspect(identity, node);
     if (found === undefined)
@@ -519,14 +531,20 @@ export class Replicas {
   /** A node has this version or a newer one. Ours, whose reply was lost, is stored; another's must be merged. */
   #outcomeOf(found: FoundRecord, bytes: Uint8Array): WriteResult {
     if (found.record.writeId === writeIdOf(bytes))
-      return { kind: "stored", node: found.node, revision: found.revision, gaveBack: false };
+      return { kind: "stored", node: found.node, revision: found.revision, bytes, gaveBack: false };
     if (isTombstone(found.bytes)) return endOf(found.record);
     return { kind: "newer", found };
   }
 
-  #stored(node: RingNode, identity: SessionIdentity, revision: Revision, gaveBack = false): WriteResult {
+  #stored(
+    node: RingNode,
+    identity: SessionIdentity,
+    bytes: Uint8Array,
+    revision: Revision,
+    gaveBack = false,
+  ): WriteResult {
     node.confirm(this.#key(identity));
-    return { kind: "stored", node, revision, gaveBack };
+    return { kind: "stored", node, revision, bytes, gaveBack };
   }
 
   /**

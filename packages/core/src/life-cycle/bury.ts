@@ -40,9 +40,10 @@ export async function endUnlessNewer(
   const { identity, stored } = live;
   if (stored === undefined) return true;
   const ttlMs = parts.ring.longestRecordLifeMs;
+  const tombstone = parts.sealer.tombstone(identity, ttlMs, successorTo(successor, parts));
   const result = await parts.replicas.write({
     identity,
-    bytes: parts.sealer.tombstone(identity, ttlMs, successorTo(successor, parts)),
+    sealFor: () => tombstone,
     ttlMs,
     node: live.node,
     replaces: replacedBy(live),

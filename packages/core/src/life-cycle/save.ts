@@ -11,7 +11,7 @@ import {
 } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
 import type { EncodedConflict } from "../session/merge.js";
-import { newWriteId, nextVersion, recordOverheadBytes } from "../session/record.js";
+import { laterVersion, newWriteId, nextVersion, recordOverheadBytes } from "../session/record.js";
 import { goneError, storedState } from "./load.js";
 
 /** What a save left behind. */
@@ -60,19 +60,17 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
     const before = live.stored;
     const state = { change: live.changes, table: live.table, idleTimeoutMs: live.idleTimeoutMs };
     const writeId = newWriteId();
-    const bytes = seal(
-      live,
-      { ...state, version: nextVersion(before?.revision.version), writeId },
-      context,
-      parts,
-    );
+    const version = { ...state, version: nextVersion(before?.revision.version), writeId };
+    // A node that took it without saying so has it under a lower version, and will get this one.
+    const sealFor = (home: string, failed: number) =>
+      seal(live, { ...version, version: laterVersion(version.version, failed) }, home, context, parts);
     const ttlMs = timeToLiveMs(live, context, parts);
     const home = homeOf(live, parts);
     const unlock = context.lock?.tokenFor(home);
     const result = await parts.replicas
       .write({
         identity: live.identity,
-        bytes,
+        sealFor,
         ttlMs,
         node: home,
         replaces: replacedBy(live),
@@ -88,6 +86,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
     switch (result.kind) {
       case "stored": {
         const from = live.node;
+        const { bytes } = result;
         if (result.gaveBack) context.lock?.noteGivenBack();
         live.markSaved({ ...state, writeId, node: result.node.id, revision: result.revision }, state.change);
         tell(live, before === undefined, from, parts);
@@ -128,10 +127,10 @@ export async function restore(
 ): Promise<"stored" | "newer" | "ended"> {
   const { stored } = live;
   if (stored === undefined) return "stored";
-  const bytes = seal(live, { ...stored, version: stored.revision.version }, context, parts);
+  const version = { ...stored, version: stored.revision.version };
   const result = await parts.replicas.write({
     identity: live.identity,
-    bytes,
+    sealFor: (home) => seal(live, version, home, context, parts),
     ttlMs: timeToLiveMs(live, context, parts),
     node: live.node,
     replaces: replacedBy(live),
@@ -239,7 +238,13 @@ interface Version {
   readonly idleTimeoutMs: number;
 }
 
-function seal(live: LiveSession, version: Version, { route }: SaveContext, parts: Parts): Uint8Array {
+function seal(
+  live: LiveSession,
+  version: Version,
+  home: string,
+  { route }: SaveContext,
+  parts: Parts,
+): Uint8Array {
   // Folding has checked it, but a merge may have made it too large since.
   checkTableSize(version.table, parts.options.maxRecordBytes - recordOverheadBytes);
   return parts.sealer.seal(live.identity, {
@@ -248,6 +253,7 @@ function seal(live: LiveSession, version: Version, { route }: SaveContext, parts
     createdAtMs: live.createdAtMs,
     expiresAtMs: live.expiresAtMs,
     route,
+    home,
     ring: parts.ring.fingerprint,
   });
 }

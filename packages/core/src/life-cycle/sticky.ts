@@ -293,7 +293,8 @@ function takeOverOnce(
       if (!isFound(again) || again.node === hinted) return again;
       throw silentError(cookie);
     }
-    const isMoved = cookie.route === undefined || found.record.route === cookie.route;
+    const { route: owner, home } = found.record;
+    const isMoved = cookie.route === undefined || (owner === cookie.route && home !== cookie.node);
     if (isMoved || hinted.downMs > ownerMovesWithinMs) return found;
     throw silentError(cookie);
   }

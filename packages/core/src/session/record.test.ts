@@ -18,6 +18,7 @@ const record: SessionRecord = {
   createdAtMs: 1_700_000_000_000,
   expiresAtMs: undefined,
   route: "app1",
+  home: "n1",
   ring: "0123abcd",
   table: new Map([
     ["user", Buffer.from('"ann"')],
@@ -32,7 +33,7 @@ describe("a record", () => {
 
   it("gives back what was sealed", () => {
     expect(sealer.open(identity, sealer.seal(identity, record))).toEqual(record);
-    const expiring = { ...record, expiresAtMs: 1_700_000_000_001, route: "" };
+    const expiring = { ...record, expiresAtMs: 1_700_000_000_001, route: "", home: "" };
     expect(sealer.open(identity, sealer.seal(identity, expiring))).toEqual(expiring);
   });
 

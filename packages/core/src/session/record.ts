@@ -26,6 +26,8 @@ export interface SessionRecord {
   readonly expiresAtMs: number | undefined;
   /** Sticky: the process that owns the session; "" where none does. */
   readonly route: string;
+  /** Id of the node that the session went on with when this was written: copies on other nodes name it too. */
+  readonly home: string;
   /** Which ring its writer knew, see `Ring.fingerprint`. */
   readonly ring: string;
   readonly table: AttributeTable;
@@ -75,14 +77,15 @@ export interface RecordKey {
 }
 
 // Behind the prefix of record-prefix.ts, all of fixed width: key id 8, codec 8, createdAt 12, expiresAt 12, ring 8,
-// route 32 (ASCII, padded with blanks), then the seal's kind ("h": HMAC-SHA256), its 32 bytes, and the attribute table.
+// route 32 and home 16 (ASCII, padded with blanks), then the seal's kind ("h": HMAC-SHA256), its 32 bytes, and the attribute table.
 const keyIdAt = recordPrefixBytes;
 const codecAt = keyIdAt + 8;
 const createdAt = codecAt + 8;
 const expiresAt = createdAt + 12;
 const ringAt = expiresAt + 12;
 const routeAt = ringAt + 8;
-const sealKindAt = routeAt + 32;
+const homeAt = routeAt + 32;
+const sealKindAt = homeAt + 16;
 const macAt = sealKindAt + 1;
 const macBytes = 32;
 const tableAt = macAt + macBytes;
@@ -94,8 +97,12 @@ const firstVersion = (1).toString(16).padStart(16, "0");
 
 /** The version that follows; the first of all where there is none. */
 export function nextVersion(version: string | undefined): string {
-  if (version === undefined) return firstVersion;
-  return (BigInt(`0x${version}`) + 1n).toString(16).padStart(16, "0");
+  return version === undefined ? firstVersion : laterVersion(version, 1);
+}
+
+/** The version that is so many later. */
+export function laterVersion(version: string, count: number): string {
+  return (BigInt(`0x${version}`) + BigInt(count)).toString(16).padStart(16, "0");
 }
 
 /** A name for one write, by which it is known again when its reply was lost. */
@@ -123,6 +130,7 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
       hexMs(record.expiresAtMs ?? 0) +
       record.ring +
       record.route.padEnd(32) +
+      record.home.padEnd(16) +
       "h";
     const bytes = Buffer.allocUnsafe(tableAt + table.length);
     bytes.write(header, 0, "latin1");
@@ -142,6 +150,7 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
         createdAtMs: 0,
         expiresAtMs: successor?.untilMs,
         route: "",
+        home: "",
         ring: "0".repeat(8),
         table: new Map(),
         successor,
@@ -164,7 +173,8 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
         createdAtMs: Number.parseInt(text(createdAt, expiresAt), 16),
         expiresAtMs: Number.parseInt(text(expiresAt, ringAt), 16) || undefined,
         ring: text(ringAt, routeAt),
-        route: text(routeAt, sealKindAt).trimEnd(),
+        route: text(routeAt, homeAt).trimEnd(),
+        home: text(homeAt, sealKindAt).trimEnd(),
         table: isTombstone(bytes) ? new Map() : unpackTable(bytes.subarray(tableAt)),
         successor: isTombstone(bytes) ? successorIn(bytes, key, identity) : undefined,
         ...(key === current.key ? {} : { isOldKey: true }),
