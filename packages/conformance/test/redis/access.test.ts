@@ -17,7 +17,7 @@ import {
   waitUntil,
 } from "@msm/conformance";
 import { createSessionManager, type RedisServerOptions, redisStorage } from "@msm/core";
-import { Redis } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { type Certificates, makeCertificates } from "./certificates.js";
 import { documentedAcl } from "./deployments.js";
@@ -30,7 +30,7 @@ const unavailable = { code: "MSM_ERR_STORAGE_UNAVAILABLE" };
 
 const userRule = documentedAcl().user;
 
-const admin = (server: TestServer, options: RedisServerOptions = {}) => {
+const admin = (server: TestServer, options: Pick<RedisOptions, "password" | "tls"> = {}) => {
   const redis = new Redis(server.port, server.host, options);
   onTestFinished(() => redis.disconnect());
   return redis;

@@ -245,7 +245,7 @@ async function clusterInfo(redis: Redis, field: string): Promise<string | undefi
 
 /** The lines of CLUSTER NODES that have a flag. */
 async function nodes(redis: Redis, flag: string): Promise<string> {
-  const lines = (await redis.cluster("NODES")).split("\n");
+  const lines = String(await redis.cluster("NODES")).split("\n");
   return lines.filter((line) => line.split(" ")[2]?.split(",").includes(flag)).join("\n");
 }
 

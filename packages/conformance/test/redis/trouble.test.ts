@@ -4,15 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   freshKey,
+  freshToken,
   needsProgram,
   redisCommand,
   startServer,
   type TestServer,
   testRecord,
+  versionDigits,
   waitUntil,
 } from "@msm/conformance";
 import { type RedisStorageOptions, redisStorage, type Storage } from "@msm/core";
-import { Redis, type RedisOptions } from "ioredis";
+import { Redis } from "ioredis";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { allSlotsAt, bulk, startFakeRedis } from "./fake-redis.js";
 
@@ -34,8 +36,8 @@ describe.skipIf(skip)(`a Redis server in trouble${reason}`, () => {
     onTestFinished(() => server.close());
     return server;
   };
-  const admin = (server: TestServer, options: RedisOptions = {}) => {
-    const redis = new Redis(server.port, server.host, { ...options, retryStrategy: () => 20 });
+  const admin = (server: TestServer, { enableReadyCheck = true } = {}) => {
+    const redis = new Redis(server.port, server.host, { enableReadyCheck, retryStrategy: () => 20 });
     redis.on("error", () => undefined); // it is tried again
     onTestFinished(() => redis.disconnect());
     return redis;
@@ -141,9 +143,17 @@ describe.skipIf(skip)(`a Redis server in trouble${reason}`, () => {
     const server = await start();
     const storage = client({ url: urlOf(server) });
     const key = await storedKey(storage);
+    const lease = { token: freshToken(), ttlMs: minuteMs };
+    await storage.load(key, { lease });
     await admin(server).config("SET", "maxmemory", "1");
 
     expect(await outcomes(storage, key)).toEqual(readsOnly);
+    expect(await storage.touch(key, minuteMs)).toBe(true);
+    expect(await storage.unlock(key, lease.token)).toBe(true);
+    const record = testRecord({ version: 2 });
+    await expect(
+      storage.save(key, record, minuteMs, { expect: { version: versionDigits(1) } }),
+    ).rejects.toMatchObject(refused);
   });
 
   it("cannot be reached while a script of somebody keeps it busy (BUSY)", async () => {
