@@ -5,6 +5,7 @@ const core = "packages/core/src";
 const tests = "packages/conformance/test";
 const memory = `${core}/storage/memory.ts`;
 const memcached = `${core}/storage/memcached.ts`;
+const memcachedMeta = `${core}/storage/memcached-meta.ts`;
 const redis = `${core}/storage/redis.ts`;
 const redisScripts = `${core}/storage/redis-scripts.ts`;
 const replicas = `${core}/failover/replicas.ts`;
@@ -327,6 +328,64 @@ export const mutants = [
       },
     ],
     catchers: [contract("memcached", "save gives gone where the record's time was over since it was loaded")],
+  },
+  {
+    name: "set-for-replace/memcached-meta",
+    breaks: "a record that is refused as too large, or for want of memory, takes the old one with it",
+    needs: "memcached",
+    changes: [
+      {
+        file: memcachedMeta,
+        find: ": write(`cas ",
+        replace: ": write(`set ",
+      },
+    ],
+    catchers: [
+      {
+        file: `${tests}/storage-memcached-meta.test.ts`,
+        title: "meta protocol keeps the old record where a new one is too large",
+      },
+      {
+        file: `${tests}/storage-memcached-meta.test.ts`,
+        title: "meta protocol keeps a record where there is no memory for what should replace it",
+      },
+    ],
+  },
+  {
+    name: "save-without-version/memcached-meta",
+    breaks:
+      "the CAS id of what another wrote in between is taken for that of the own record, and overwrites it next time",
+    changes: [
+      {
+        file: memcachedMeta,
+        find: "? casIn(tokens) : undefined;",
+        replace: "? casIn(tokens) : casIn(tokens);",
+      },
+    ],
+    catchers: [
+      {
+        file: `${core}/storage/memcached-meta.test.ts`,
+        title: "give no CAS id for what was written and is replaced since",
+      },
+    ],
+  },
+  {
+    name: "anothers-value/memcached-meta",
+    breaks:
+      "a reply is given to whoever waits first, whichever request it answers: one user gets another's session",
+    changes: [
+      {
+        file: memcachedMeta,
+        find: 'if (!tokens.includes(opaque)) throw nonsense("a reply answers another request");',
+        replace: 'if (opaque === "" || tokens.length === 0) return;',
+      },
+    ],
+    catchers: [
+      {
+        file: `${core}/storage/memcached-meta.test.ts`,
+        title: "give every request its own value or none, whatever becomes of replies on their way",
+      },
+    ],
   },
   {
     name: "set-for-replace/redis",

@@ -244,6 +244,31 @@ export function memcachedAsAStorage(protocol: MemcachedProtocol): void {
       }
     });
 
+    it.each(["a record", "a tombstone"])(
+      "keeps %s where there is no memory for what should replace it",
+      async (what) => {
+        const storage = client(await start("-M", "-m", "2"));
+        const key = freshKey();
+        const version = what === "a tombstone" ? "tombstone" : 1;
+        const old = testRecord({ version });
+        const { revision } = stored(await storage.save(key, old, minuteMs, { expect: "absent" }));
+        const large = testRecord({ version: 2, payload: Buffer.alloc(50_000) });
+        const refused = { code: "MSM_ERR_STORAGE_REFUSED" };
+        const fill = async () => {
+          for (let count = 0; count < 1000; count += 1) {
+            await storage.save(freshKey(), large, minuteMs, { expect: "absent" });
+          }
+        };
+        await expect(fill()).rejects.toMatchObject(refused);
+
+        const late = what === "a tombstone" ? "absent" : revision;
+        await expect(storage.save(key, large, minuteMs, { expect: late })).rejects.toMatchObject(refused);
+
+        const loaded = await storage.load(key);
+        expect(loaded.kind === "found" && Buffer.from(loaded.record)).toEqual(old);
+      },
+    );
+
     it("connects anew after the server hung up on an idle connection", async () => {
       const proxy = await startFaultProxy((await start("-o", "idle_timeout=1")).port);
       onTestFinished(() => proxy.close());

@@ -16,10 +16,11 @@ import {
   storageContract,
   storageFaults,
   type TestServer,
+  testClient,
   testRecord,
   versionDigits,
 } from "@msm/conformance";
-import { type MemcachedServerOptions, memcachedStorage, type Storage } from "@msm/core";
+import { createSessionManager, type MemcachedServerOptions, memcachedStorage, type Storage } from "@msm/core";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { type Certificates, makeCertificates } from "./certificates.js";
 
@@ -186,6 +187,29 @@ describe(`memcached with TLS${withTls.reason}`, () => {
       await Promise.race([isOver, once(impostor, "tlsClientError")]);
 
       expect(Buffer.concat(received).toString()).toBe("");
+    });
+
+    it("keeps the sessions of nodes that are given by an address and a certificate", async () => {
+      const [first, second] = [await start(tlsCommand()), await start(tlsCommand())];
+      const memcached = trusting();
+      const manager = createSessionManager({
+        secret: "a secret of a test, of more than 32 bytes",
+        operationTimeoutMs,
+        nodes: [
+          { id: "a", url: `memcacheds://localhost:${first.port}`, memcached },
+          { id: "b", url: `127.0.0.1:${second.port}`, memcached: { ...memcached, protocol: "meta" } },
+        ],
+      });
+      onTestFinished(() => manager.close());
+      const browser = testClient();
+
+      await browser.visit(manager, (attributes) => {
+        attributes.user = "ada";
+      });
+      await first.kill();
+      const { session } = await browser.visit(manager);
+
+      expect(session?.attributes.user).toBe("ada");
     });
 
     it("says that a server speaks no TLS", async () => {
