@@ -3,10 +3,10 @@ import { waitUntil } from "@msm/conformance";
 import { appends, type FinalState, isAcknowledged } from "../history/operation.js";
 import type { Policy } from "../history/policies.js";
 import { type JudgedHistory, judge, type Verdict } from "../history/verdict.js";
-import { isSticky } from "./cell.js";
+import { type Cell, isSticky } from "./cell.js";
 import { eachLimited } from "./each-limited.js";
 import type { NodeContents } from "./node-scan.js";
-import type { Population } from "./population.js";
+import type { Absence, Population } from "./population.js";
 import { digestOf } from "./session-cookie.js";
 import type { TrackedSession } from "./tracked-session.js";
 
@@ -14,12 +14,12 @@ import type { TrackedSession } from "./tracked-session.js";
 export interface Audit {
   /** Of the sessions that are there: what the ledger says against what they hold. */
   readonly verdict: Verdict;
-  /** Sessions that nobody had ended, and that no process finds; in words. */
-  readonly gone: readonly string[];
+  /** Sessions that nobody had ended, and that no process finds. */
+  readonly gone: readonly Absence[];
   /** Appends that were acknowledged for these. */
   readonly lostWithSessions: number;
-  /** Sessions on which two processes do not agree, or which one cannot read; in words. */
-  readonly disagreements: readonly string[];
+  /** Sessions on which two processes do not agree, or which one cannot read. */
+  readonly disagreements: readonly Absence[];
   /** Sessions that were given up by a log-in that was answered with an error. */
   readonly endedByFailedLogin: number;
   readonly copies: Copies;
@@ -29,16 +29,20 @@ export interface Audit {
 export interface Copies {
   /** Leases that are left though no request is under way. */
   readonly leases: number;
-  /** Sessions of which one node has a record, and of which none has. */
+  /** Sessions whose newest record is on one node alone: in sticky mode all, as the process has the other copy. */
   readonly single: number;
+  /** Sessions that no node has a record of. */
   readonly none: number;
   /** Records that are older than another of the same session. */
-  readonly stale: number;
+  readonly old: number;
   /** Records of sessions that were ended, on nodes that have not been told. */
   readonly undead: number;
 }
 
 const atOnce = 16;
+
+/** What is overwritten where the response does not wait shows as lost writes, not as forks. */
+const unlimited = () => Number.POSITIVE_INFINITY;
 
 /** No lease outlives its holder for so long. */
 const leasesGoneMs = 6000;
@@ -55,10 +59,15 @@ export async function audit(population: Population): Promise<Audit> {
   const unexplained = gone.filter(({ mayBeGone }) => !mayBeGone);
   await probeAll(population);
   return {
-    verdict: judge(histories, isSticky(cell) ? "sticky" : "non-sticky", () => 0),
-    gone: unexplained.map(({ name }) => `${name} is gone, and nobody had ended it`),
+    verdict: judge(histories, isSticky(cell) ? "sticky" : "non-sticky", unlimited),
+    gone: unexplained.map((session) => ({
+      session,
+      what: `${session.name} is gone, and nobody had ended it`,
+    })),
     lostWithSessions: unexplained.reduce((sum, { name }) => sum + acknowledgedAppends(name, population), 0),
-    disagreements: readings.flatMap(({ disagreement }) => disagreement ?? []),
+    disagreements: readings.flatMap(({ session, disagreement }) =>
+      disagreement === undefined ? [] : [{ session, what: disagreement }],
+    ),
     endedByFailedLogin: gone.length - unexplained.length,
     copies: await countCopies(population),
   };
@@ -92,14 +101,21 @@ const seenBy = (state: FinalState | undefined) =>
 
 /**
  * A lock makes all requests of a session one line. In sticky mode there is none: the requests of a process share the session,
- * and two processes that change the same attribute cannot both be acknowledged.
+ * and two processes that change the same attribute cannot both be acknowledged, unless what the first one changed has not
+ * left it yet.
  */
+const policies: Readonly<Record<Cell["mode"], Policy>> = {
+  "non-sticky": "all",
+  sticky: "fail",
+  "sticky-async": "last-write-wins",
+};
+
 function historyOf(
   { name }: TrackedSession,
   final: FinalState | undefined,
   { ledger, bench }: Population,
 ): JudgedHistory[] {
-  const policy: Policy = isSticky(bench.cell) ? "fail" : "all";
+  const policy = policies[bench.cell.mode];
   return final === undefined ? [] : [{ ...ledger.historyOf(name, final), policy }];
 }
 
@@ -130,9 +146,9 @@ async function countCopies(population: Population): Promise<Copies> {
   const ended = population.sessions.filter(({ standing }) => standing === "ended");
   return {
     leases: leases(),
-    single: known.filter((records) => records.length === 1).length,
+    single: known.filter((records) => records.length - oldIn(records) === 1).length,
     none: known.filter((records) => records.length === 0).length,
-    stale: known.reduce((sum, records) => sum + staleIn(records), 0),
+    old: known.reduce((sum, records) => sum + oldIn(records), 0),
     undead: ended.reduce((sum, { id }) => sum + recordsOf(id, contents).filter(isAlive).length, 0),
   };
 }
@@ -149,7 +165,7 @@ function recordsOf(id: string, contents: ReadonlyMap<string, NodeContents>): Kno
   return [...contents.values()].flatMap(({ records }) => records.get(digest) ?? []);
 }
 
-function staleIn(records: readonly KnownRecord[]): number {
+function oldIn(records: readonly KnownRecord[]): number {
   const newest = records
     .map(({ version }) => version)
     .sort()

@@ -6,13 +6,14 @@
  *   Redis' cells
  * - `--seconds 12` is how long the load of a row runs
  * - `--seed 7` makes the same choices again
+ * - `--story` writes down the story of every row, not only of those that failed
  * - `--list` only says which rows there are
  */
 import { parseArgs } from "node:util";
 import { findProgram } from "@msm/conformance";
 import { type Cell, cells, nameOf, programs } from "./cell.js";
 import type { Row } from "./row.js";
-import { rows } from "./rows/index.js";
+import { isNamed, rows } from "./rows/index.js";
 import { runRow } from "./run-row.js";
 import { detailsOf, headline, lineOf } from "./table.js";
 
@@ -23,6 +24,7 @@ const { values: options } = parseArgs({
     cell: { type: "string", multiple: true, default: [] },
     seconds: { type: "string", default: "12" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
+    story: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
   },
 });
@@ -57,7 +59,7 @@ async function main(): Promise<number> {
 }
 
 function choose(): { row: Row; cell: Cell }[] {
-  const isRow = ({ id }: Row) => options.row.length === 0 || options.row.includes(id);
+  const isRow = (row: Row) => options.row.length === 0 || options.row.some((name) => isNamed(row, name));
   const isCell = (cell: Cell) =>
     options.cell.length === 0 || options.cell.some((name) => name === nameOf(cell) || name === cell.storage);
   const isInstalled = ({ storage }: Cell) => findProgram(programs[storage]) !== undefined;
@@ -76,7 +78,7 @@ function appliesTo({ applies }: Row, cell: Cell): boolean {
 
 async function runAndTell(row: Row, cell: Cell, seconds: number): Promise<boolean> {
   try {
-    const report = await runRow(row, cell, { seed: options.seed, seconds });
+    const report = await runRow(row, cell, { seed: options.seed, seconds, tellsAll: options.story });
     console.log(lineOf(report));
     for (const line of detailsOf(report, options.seed)) console.log(line);
     return report.violations.length === 0;

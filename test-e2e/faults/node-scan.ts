@@ -125,10 +125,10 @@ async function redisBulk(connection: LineConnection): Promise<Buffer | undefined
   return length < 0 ? undefined : connection.bytes(length);
 }
 
-/** https://github.com/memcached/memcached/blob/master/doc/protocol.txt, "lru_crawler metadump" */
+/** https://github.com/memcached/memcached/blob/master/doc/protocol.txt, "lru_crawler metadump": "hash" misses nothing, as items move only in the LRU lists */
 async function memcachedKeys(connection: LineConnection): Promise<string[]> {
   const keys: string[] = [];
-  connection.send("lru_crawler metadump all\r\n");
+  connection.send("lru_crawler metadump hash\r\n");
   for (let line = await connection.line(); line !== "END"; line = await connection.line()) {
     const key = /^key=(\S+)/.exec(line)?.[1];
     if (key === undefined) throw new Error(`memcached answered ${line}`);

@@ -24,16 +24,22 @@ export interface DeadCookie {
   readonly atMs: number;
 }
 
-/** What must not be, by kind, in words. */
+/** What must not be, by kind. */
 export interface Findings {
-  /** A dead cookie was served. */
+  /** A dead cookie was served; in words. */
   readonly resurrected: string[];
   /** A request with a valid cookie was given another session id, or had its cookie cleared. */
-  readonly newIds: string[];
+  readonly newIds: Absence[];
   /** A session was not there though nobody had ended it. */
-  readonly vanished: string[];
-  /** Anything else that is wrong with an answer. */
+  readonly vanished: Absence[];
+  /** Anything else that is wrong with an answer; in words. */
   readonly broken: string[];
+}
+
+/** A session was not to be had. */
+export interface Absence {
+  readonly session: TrackedSession;
+  readonly what: string;
 }
 
 /** All sessions of a run, with what their users were told, and what they should not have been. */
@@ -83,12 +89,17 @@ export class Population {
     await Promise.all(this.sessions.map((session) => session.quiet()));
   }
 
-  note(kind: keyof Findings, what: string): void {
+  note(kind: "resurrected" | "broken", what: string): void {
     this.findings[kind].push(what);
   }
 
-  noteVanished({ name }: TrackedSession, kind: string, app: App | undefined): void {
-    this.note("vanished", `${name} was not there when ${app?.name} served a ${kind}`);
+  noteNewId(session: TrackedSession, what: string): void {
+    this.findings.newIds.push({ session, what });
+  }
+
+  noteVanished(session: TrackedSession, kind: string, app: App | undefined): void {
+    const what = `${session.name} was not there when ${app?.name} served a ${kind}`;
+    this.findings.vanished.push({ session, what });
   }
 
   noteDead(dead: Omit<DeadCookie, "atMs">): void {

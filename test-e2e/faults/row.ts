@@ -4,6 +4,7 @@ import type { Cell } from "./cell.js";
 import type { LoadOptions } from "./load.js";
 import type { Population } from "./population.js";
 import type { Random } from "./random.js";
+import type { TrackedSession } from "./tracked-session.js";
 
 /** A row of the fault matrix. */
 export interface Row {
@@ -21,16 +22,16 @@ export interface Row {
   /** Looks at what came of it, when all is quiet and before the audit. */
   after?(stage: Stage): Promise<void>;
   /** What this fault may do to sessions, by the documentation: then it is counted and shown, and no violation. */
-  readonly limits?: (cell: Cell) => Limits | undefined;
+  readonly limits?: (stage: Stage) => Limits | undefined;
 }
 
 /** Documented limits. */
 export interface Limits {
   /** Why it may be, in words. */
   readonly why: string;
-  /** Sessions may be gone, with all that was acknowledged for them. */
-  readonly sessionsMayGo?: boolean;
-  /** Acknowledged writes may be lost, if they were acknowledged in such a moment. */
+  /** Whether such a session may be gone, with all that was acknowledged for it. */
+  readonly mayGo?: (session: TrackedSession) => boolean;
+  /** Whether a write may be lost that was acknowledged at such a moment. */
   readonly mayLose?: (acknowledgedAtMs: number) => boolean;
 }
 

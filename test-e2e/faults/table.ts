@@ -36,15 +36,12 @@ export function lineOf(report: RowReport): string {
 const shownViolations = 10;
 
 /** What was wrong, and how to see it again; nothing where all is well. */
-export function detailsOf(
-  { row, cell, violations, withinLimits, transcript }: RowReport,
-  seed: string,
-): string[] {
-  const limits = row.limits?.(cell);
+export function detailsOf(report: RowReport, seed: string): string[] {
+  const { row, cell, violations, withinLimits, limit, transcript } = report;
   const shown = violations.slice(0, shownViolations).map((each) => `       ${each}`);
   const more = violations.length - shown.length;
   return [
-    ...(withinLimits.length > 0 && limits !== undefined ? [`       documented limit: ${limits.why}`] : []),
+    ...(withinLimits.length > 0 ? [`       documented limit: ${limit}`] : []),
     ...shown,
     ...(more > 0 ? [`       and ${more} more`] : []),
     ...(violations.length > 0

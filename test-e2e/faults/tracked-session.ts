@@ -14,7 +14,9 @@ export interface AskOptions {
   /** Whether the process is to tell when the handler runs. Default false. */
   readonly tells?: boolean;
   /** Where it is sent. Default: where the balancer sends it. */
-  readonly via?: App;
+  readonly via?: App | undefined;
+  /** After so many milliseconds without an answer the client goes away. Default 15,000. */
+  readonly patienceMs?: number;
 }
 
 /** An operation under way. */
@@ -36,7 +38,7 @@ export type Standing =
   | "uncertain";
 
 /** Longer than any request may take. */
-const patienceMs = 15_000;
+const usualPatienceMs = 15_000;
 
 /** Errors that say for sure that nothing came of the request. */
 const refusals = new Set(["MSM_ERR_CONFLICT", "MSM_ERR_LOCK_TIMEOUT", "MSM_ERR_LOCK_QUEUE_FULL"]);
@@ -48,6 +50,10 @@ export class TrackedSession {
   standing: Standing = "uncertain";
   /** A log-in was answered with an error: the old cookie may lead to nothing any more. */
   mayBeGone = false;
+  /** Since when its user has the session id that the cookie bears; monotonic milliseconds. */
+  sinceMs = 0;
+  /** When it was served; monotonic milliseconds. */
+  readonly usedMs: number[] = [];
   /** How often the cookie got another node, and another process. */
   relocations = 0;
   moves = 0;
@@ -56,6 +62,7 @@ export class TrackedSession {
   #asked = 0;
   #open = new Set<Promise<unknown>>();
   #isChanging = false;
+  #isRenewing = false;
 
   constructor(name: string, population: Population) {
     this.name = name;
@@ -95,6 +102,7 @@ export class TrackedSession {
     const cookie = isGood(answer) ? sessionCookieIn(answer.setCookies) : undefined;
     if (cookie === undefined) return false;
     this.#cookie = cookie;
+    this.sinceMs = performance.now();
     this.standing = "live";
     return true;
   }
@@ -112,15 +120,30 @@ export class TrackedSession {
     const before = this.#cookie!;
     return this.#change(via, "login", (answer) => {
       if (isGood(answer)) {
-        if (tagIn(answer) !== this.name) return this.#population.noteVanished(this, "login", via);
+        if (tagIn(answer) !== this.name) {
+          this.#noteAbsence("login", via);
+          return;
+        }
         const after = sessionCookieIn(answer.setCookies);
         if (after === undefined)
           return this.#population.note("broken", `${this.name}: a log-in without a cookie`);
         this.#cookie = after;
+        this.sinceMs = performance.now();
         this.#population.noteDead({ cookie: before, session: this, why: "login", by: via });
       } else if (!isRefusal(answer)) {
         this.mayBeGone = true;
       }
+    });
+  }
+
+  /** The session gets a new id, to which the old one leads for a while. @returns what was answered */
+  async renew(via = this.app()): Promise<HttpAnswer> {
+    this.#isRenewing = true;
+    return this.#change(via, "renew", (answer) => {
+      this.#isRenewing = false;
+      const after = isGood(answer) ? sessionCookieIn(answer.setCookies) : undefined;
+      if (after !== undefined) this.#cookie = after;
+      else if (!isRefusal(answer)) this.mayBeGone = true;
     });
   }
 
@@ -129,13 +152,19 @@ export class TrackedSession {
     const before = this.#cookie!;
     return this.#change(via, "logout", (answer) => {
       if (isGood(answer)) {
-        if (tagIn(answer) !== this.name) this.#population.noteVanished(this, "logout", via);
+        if (tagIn(answer) !== this.name) this.#noteAbsence("logout", via);
         this.standing = "ended";
         this.#population.noteDead({ cookie: before, session: this, why: "logout", by: via });
       } else if (!isRefusal(answer)) {
         this.standing = "uncertain";
       }
     });
+  }
+
+  /** Puts so much into the session as an attribute of its own. @returns what was answered */
+  async fill(bytes: number): Promise<{ status: number; code: string }> {
+    const answer = await this.#noteOpen(this.#send(this.app(), "POST", `/fill?bytes=${bytes}`, "fill"));
+    return { status: answer.kind === "whole" ? answer.status : 0, code: codeIn(answer) };
   }
 
   /**
@@ -164,7 +193,7 @@ export class TrackedSession {
     app: App | undefined,
     kind: OperationKind,
     id: string,
-    { thinkMs, blockMs, tells }: AskOptions,
+    { thinkMs, blockMs, tells, patienceMs }: AskOptions,
   ): Promise<Operation> {
     const startedMs = performance.now();
     const cookie = this.#cookie;
@@ -174,30 +203,48 @@ export class TrackedSession {
       ...(blockMs === undefined ? [] : [`blockMs=${blockMs}`]),
       ...(tells ? ["tells"] : []),
     ].join("&");
-    const answer = await this.#send(app, kind === "read" ? "GET" : "POST", `/${kind}?${query}`, kind, cookie);
+    const answer = await this.#send(
+      app,
+      kind === "read" ? "GET" : "POST",
+      `/${kind}?${query}`,
+      kind,
+      cookie,
+      patienceMs,
+    );
     const outcome = outcomeOf(answer);
     const operation = { id, session: this.name, kind, startedMs, endedMs: performance.now(), outcome };
     this.#population.ledger.record(operation);
-    if (outcome.kind === "acknowledged" && outcome.reply.tag === undefined && !this.mayBeGone) {
-      this.#population.noteVanished(this, kind, app);
-    }
+    const isAbsent = outcome.kind === "acknowledged" && outcome.reply.tag === undefined;
+    if (isAbsent && this.#mustLeadHere(cookie)) this.#population.noteVanished(this, kind, app);
     if (answer.kind === "whole") this.#keep(sessionCookieIn(answer.setCookies), cookie, id);
+    if (outcome.kind === "acknowledged") this.usedMs.push(operation.endedMs);
     return operation;
+  }
+
+  #noteAbsence(kind: string, app: App | undefined): void {
+    if (!this.mayBeGone) this.#population.noteVanished(this, kind, app);
+  }
+
+  /** Whether a cookie that was sent before must still lead to the session. */
+  #mustLeadHere(sent: string | undefined): boolean {
+    if (sent === undefined || this.#cookie === undefined || this.standing !== "live") return false;
+    const isCurrent = readCookie(sent).id === readCookie(this.#cookie).id;
+    return isCurrent && !this.mayBeGone && (!this.#isChanging || this.#isRenewing);
   }
 
   /** A browser keeps what it is sent. What leads to another session must not have been sent. */
   #keep(received: string | undefined, sent: string | undefined, id: string): void {
     if (received === undefined || sent === undefined || this.#cookie === undefined) return;
     if (received === "") {
-      this.#population.note("newIds", `${id} was answered by clearing the cookie`);
+      this.#population.noteNewId(this, `${id} was answered by clearing the cookie`);
       return;
     }
-    const [was, is] = [readCookie(sent), readCookie(received)];
-    if (is.id !== was.id && !this.mayBeGone) {
-      this.#population.note("newIds", `${id} was given a new session id`);
+    const [was, is, now] = [readCookie(sent), readCookie(received), readCookie(this.#cookie)];
+    const isStrange = is.id !== was.id && is.id !== now.id && !this.#isRenewing;
+    if (isStrange && this.#mustLeadHere(sent)) {
+      this.#population.noteNewId(this, `${id} was given a new session id`);
     }
-    const now = readCookie(this.#cookie);
-    if (is.id !== now.id) return;
+    if (is.id !== now.id && !this.#isRenewing) return;
     if (is.node !== now.node) this.relocations += 1;
     if (is.route !== now.route) this.moves += 1;
     this.#cookie = received;
@@ -205,7 +252,7 @@ export class TrackedSession {
 
   async #change(
     app: App | undefined,
-    kind: "login" | "logout",
+    kind: "login" | "renew" | "logout",
     learn: (answer: HttpAnswer) => void,
   ): Promise<HttpAnswer> {
     this.#isChanging = true;
@@ -232,26 +279,25 @@ export class TrackedSession {
     path: string,
     kind: string,
     cookie = this.#cookie,
+    patienceMs = usualPatienceMs,
   ): Promise<HttpAnswer> {
     const startedMs = performance.now();
-    const answer = await this.#sendTo(app, method, path, cookie);
+    const answer = await this.#sendTo(app, { method, path, cookie, patienceMs });
     this.#population.noteRequest({ kind, app: app?.name, startedMs, endedMs: performance.now(), answer });
     return answer;
   }
 
   async #sendTo(
     app: App | undefined,
-    method: string,
-    path: string,
-    cookie: string | undefined,
+    request: { method: string; path: string; cookie: string | undefined; patienceMs: number },
   ): Promise<HttpAnswer> {
     if (app === undefined) return { kind: "broken", why: "no application process", wasSent: false };
-    const header = cookie === undefined ? undefined : `sid=${cookie}`;
-    const answer = await askWorker(app.line, { method, path, cookie: header, patienceMs });
+    const cookie = request.cookie === undefined ? undefined : `sid=${request.cookie}`;
+    const answer = await askWorker(app.line, { ...request, cookie });
     if (answer.kind === "whole" || answer.wasSent) return answer;
     // Nothing was sent, so that a balancer would try another one.
     const other = this.#population.bench.balancer.otherThan(app);
-    return other === undefined ? answer : askWorker(other.line, { method, path, cookie: header, patienceMs });
+    return other === undefined ? answer : askWorker(other.line, { ...request, cookie });
   }
 }
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Audit } from "./audit.js";
 import { nameOf } from "./cell.js";
 import type { Row, Stage } from "./row.js";
+import { digestOf, readCookie } from "./session-cookie.js";
 import { codeIn } from "./tracked-session.js";
 
 /** What a row came to, as far as it is written down. */
@@ -24,6 +25,12 @@ export function writeTranscript({ row, seed, stage, found, report }: Told): stri
   const lines = [
     { row: row.id, cell, seed, counts: [...counts], violations: report.violations, standstills },
     { copies: found.copies, gone: found.gone },
+    ...population.sessions.map(({ name, cookie, standing, mayBeGone }) => ({
+      session: name,
+      // What events and logs call it; the ids that it had before are those of dead cookies.
+      called: cookie === undefined ? undefined : digestOf(readCookie(cookie).id).slice(0, 8),
+      ...{ standing, mayBeGone },
+    })),
     ...bench.logs.events,
     ...population.requests.map(({ answer, ...request }) => ({
       ...request,
@@ -31,7 +38,10 @@ export function writeTranscript({ row, seed, stage, found, report }: Told): stri
       code: codeIn(answer),
     })),
     ...population.ledger.operations,
-    ...population.dead.map(({ session, by, why, atMs }) => ({ dead: session.name, by: by?.name, why, atMs })),
+    ...population.dead.map(({ session, by, why, atMs, cookie }) => ({
+      ...{ dead: session.name, by: by?.name, why, atMs },
+      called: digestOf(readCookie(cookie).id).slice(0, 8),
+    })),
     ...bench.logs.lines.map((line) => ({ line })),
   ];
   writeFileSync(file, `${lines.map((line) => JSON.stringify(line)).join("\n")}\n`);
