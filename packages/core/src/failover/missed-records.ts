@@ -55,9 +55,15 @@ export class MissedRecords {
     return this.#perNode.get(node)?.size ?? 0;
   }
 
-  /** Offers once more what waits to those that can be reached, and resolves when they have it or did not take it. */
+  /** Offers once more what waits, to all nodes that answer; resolves when they have it or did not take it. */
   async deliverNow(): Promise<void> {
-    await Promise.all([...this.#perNode.keys()].map((node) => this.#deliver(node)));
+    const nodes = [...this.#perNode.keys()].filter((node) => this.countFor(node) > 0);
+    await Promise.all(
+      nodes.map(async (node) => {
+        await this.#delivering.get(node);
+        if (await node.answers()) await this.#deliverAll(node, () => true);
+      }),
+    );
   }
 
   /** The ring has changed: what waits for a node that is none of it any more is for the one that has its name, if any. */
@@ -114,9 +120,9 @@ export class MissedRecords {
   }
 
   /** @returns whether the node did not take what it was offered */
-  async #deliverAll(node: RingNode): Promise<boolean> {
+  async #deliverAll(node: RingNode, goesOn = () => node.reachable): Promise<boolean> {
     const backlog = this.#perNode.get(node);
-    while (backlog !== undefined && backlog.size > 0 && node.reachable) {
+    while (backlog !== undefined && backlog.size > 0 && goesOn()) {
       const batch = backlog.first(deliveredAtOnce);
       const delivered = await Promise.all(batch.map(([key, missed]) => this.#deliverOne(node, key, missed)));
       batch.forEach(([key, missed], i) => {

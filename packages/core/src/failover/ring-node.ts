@@ -63,7 +63,7 @@ export class RingNode {
   #holdDownMs = firstHoldDownMs;
   #suspectUntilMs = Number.NEGATIVE_INFINITY;
   #confirmed = new Set<string>();
-  #probing: Promise<void> | undefined;
+  #probing: Promise<boolean> | undefined;
   /** What the last ping gave: stands for the node's run. */
   #run: unknown;
   #stopTimer: () => void = () => {};
@@ -172,9 +172,13 @@ export class RingNode {
 
   /** Asks the node now whether it answers. @returns whether it can be reached */
   async check(): Promise<boolean> {
-    if (this.#isOff) return false;
-    await this.#probe();
+    await this.answers();
     return this.reachable;
+  }
+
+  /** Asks the node now. @returns whether it answered, also where it is held down for a while yet */
+  async answers(): Promise<boolean> {
+    return !this.#isOff && (await this.#probe());
   }
 
   /** Finds out whether it can be reached: asks once more where it does not answer. */
@@ -257,24 +261,25 @@ export class RingNode {
     });
   }
 
-  #probe(): Promise<void> {
+  #probe(): Promise<boolean> {
     this.#probing ??= this.#ping().finally(() => {
       this.#probing = undefined;
     });
     return this.#probing;
   }
 
-  async #ping(): Promise<void> {
+  /** @returns whether it answered */
+  async #ping(): Promise<boolean> {
     let run: unknown;
     try {
       run = await this.#storage.ping();
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
-      if (this.#closed) return;
+      if (this.#closed) return false;
       this.#lastError = error.code;
       this.#failures++;
       if (this.#down === undefined && this.#failures >= failuresUntilDown) this.#goDown(error);
-      return;
+      return false;
     }
     const restarted = this.#run !== undefined && run !== this.#run;
     this.#run = run;
@@ -283,6 +288,7 @@ export class RingNode {
       if (restarted) this.#mayHaveRestarted();
     } else if (this.#now() >= this.#down.holdUntilMs || this.isLeaving || !this.#othersReachable())
       this.#comeUp(this.#down.sinceMs);
+    return true;
   }
 
   #goDown(error: MsmError): void {
