@@ -1,4 +1,4 @@
-import type { SessionManagerOptions } from "@msm/core";
+import type { NodeHealth, SessionManagerOptions } from "@msm/core";
 
 /** Options of the session manager as they can be handed to a process. */
 export type PlainOptions = Partial<
@@ -46,5 +46,5 @@ export interface AppReport {
   readonly waitingRequests: number;
   readonly localSessions: number;
   readonly unsavedSessions: number;
-  readonly nodes: readonly { readonly id: string; readonly state: "up" | "suspect" | "down" }[];
+  readonly nodes: readonly { readonly id: string; readonly state: NodeHealth["state"] }[];
 }

@@ -19,10 +19,11 @@ export interface LoadOptions {
   /** Milliseconds between reading a session and writing it. Default 2. */
   readonly thinkMs?: number;
   /** Which session a user takes. Default: each as likely as any other. */
-  readonly choose?: (sessions: readonly TrackedSession[], random: Random) => TrackedSession;
+  readonly choose?: (sessions: readonly TrackedSession[], random: Random, act: Act) => TrackedSession;
 }
 
-type Act = OperationKind | "login" | "logout";
+/** What a user does with a session. */
+export type Act = OperationKind | "login" | "logout";
 
 const usualShares = { append: 0.5, login: 0.05, logout: 0.05 };
 const usualProbesAfterMs = [0, 2000, 10_000];
@@ -82,16 +83,12 @@ export class Load {
       await this.#population.add().begin();
       return;
     }
-    const session = this.#choose(live, random);
     const act = this.#anyAct(random);
+    const session = this.#options.choose?.(live, random, act) ?? random.pick(live);
     if (session.isChanging) return; // who waits for an answer does not click
     const needsQuiet = act === "login" || act === "logout";
     if (!needsQuiet) return this.#operate(session, act);
     return session.isQuiet ? this.#change(session, act) : this.#operate(session, "read");
-  }
-
-  #choose(live: readonly TrackedSession[], random: Random): TrackedSession {
-    return this.#options.choose?.(live, random) ?? random.pick(live);
   }
 
   /** Who waits for a stopped process opens another tab. The answer may come yet; the ledger will get it. */

@@ -37,6 +37,8 @@ export interface RowReport {
   readonly foreign: number;
   readonly resurrected: number;
   readonly newIds: number;
+  /** How often a session was not there, or its cookie was replaced, though nobody had ended it. */
+  readonly loggedOut: number;
   /** Answers with status 500 and above, before the fault, with it and behind it. */
   readonly serverErrors: readonly number[];
   /** Milliseconds that 99 of 100 requests took at most, in the same three. */
@@ -182,6 +184,7 @@ function judgeRow(
     ).length,
     resurrected: findings.resurrected.length,
     newIds: findings.newIds.length,
+    loggedOut: losses.loggedOut,
     serverErrors: phasesOf(requests, bounds).map((some) => some.filter(isServerError).length),
     p99Ms: phasesOf(requests, bounds).map((some) => percentile(some.map(tookMs), 0.99)),
     slowestMs: slowest === undefined ? 0 : tookMs(slowest),
@@ -193,7 +196,7 @@ function splitLosses(
   { population }: Stage,
   { verdict, gone, lostWithSessions, disagreements }: Audit,
   limits: Limits | undefined,
-): { violations: string[]; withinLimits: string[]; lost: number } {
+): { violations: string[]; withinLimits: string[]; lost: number; loggedOut: number } {
   const { findings, ledger } = population;
   const ends = new Map(ledger.operations.map(({ id, endedMs }) => [id, endedMs]));
   const mayBeLost = (violation: string) => {
@@ -204,13 +207,12 @@ function splitLosses(
   const absences = [...gone, ...disagreements, ...findings.vanished, ...findings.newIds];
   const words = ({ what }: Absence) => what;
   const excused = verdict.violations.filter(mayBeLost);
+  const unexcused = absences.filter((each) => !mayBeAbsent(each));
   return {
-    violations: [
-      ...verdict.violations.filter((each) => !mayBeLost(each)),
-      ...absences.filter((each) => !mayBeAbsent(each)).map(words),
-    ],
+    violations: [...verdict.violations.filter((each) => !mayBeLost(each)), ...unexcused.map(words)],
     withinLimits: [...excused, ...absences.filter(mayBeAbsent).map(words)],
     lost: verdict.lost - excused.length + (gone.every(mayBeAbsent) ? 0 : lostWithSessions),
+    loggedOut: unexcused.filter((each) => !disagreements.includes(each)).length,
   };
 }
 

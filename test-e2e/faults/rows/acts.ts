@@ -29,8 +29,11 @@ export async function askAndMeet(
 }
 
 /** A live session that nobody uses, chosen at random. @returns undefined where there is none */
-export function anyQuiet({ population, random }: Stage): TrackedSession | undefined {
-  const quiet = population.live.filter(({ isQuiet, isChanging }) => isQuiet && !isChanging);
+export function anyQuiet(
+  { population, random }: Stage,
+  isWanted: (session: TrackedSession) => boolean = () => true,
+): TrackedSession | undefined {
+  const quiet = population.live.filter((each) => each.isQuiet && !each.isChanging && isWanted(each));
   return quiet.length === 0 ? undefined : random.pick(quiet);
 }
 

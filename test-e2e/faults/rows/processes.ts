@@ -72,7 +72,8 @@ async function recovery(session: TrackedSession): Promise<number> {
 /** What is known of a write comes a moment after the process has answered it. */
 const clientLagMs = 250;
 
-function unsavedAt(killedMs: readonly number[]) {
+/** What may be lost where a process ends, or stands still, at such moments: what it had not saved. */
+export function unsavedAt(killedMs: readonly number[]) {
   const wasUnsaved = (atMs: number) =>
     killedMs.some((killMs) => atMs > killMs - maxBackupLagMs - clientLagMs && atMs < killMs + clientLagMs);
   return {
