@@ -1,5 +1,5 @@
 /**
- * `node scripts/e2e-program.mjs faults [flags]`: builds the packages, silently where that works, and runs
+ * `node scripts/e2e-program.mjs faults [flags]`, or `soak`: builds the packages, silently where that works, and runs
  * `test-e2e/<name>/main.ts` on them. Ends with its exit code.
  */
 import { spawn } from "node:child_process";
