@@ -29,7 +29,7 @@ export function createParts(
   const sealer = createSealer(keys.record);
   const members = membersOf((message) => events.emit("warning", { message }));
   const recordLife = { longestMs: resolved.idleTimeoutMs };
-  const ring = new Ring(members, { clock, events, recordLife }, !resolved.enabled);
+  const ring = new Ring(members, { clock, events, recordLife, limits: options }, !resolved.enabled);
   return {
     options,
     clock,

@@ -27,9 +27,9 @@ class RingOf extends Ring {
 function begin() {
   const { clock, turn } = turnableClock();
   const events = createEvents();
-  const parts = { clock, events, recordLife: { longestMs: 60_000 } };
+  const parts = { clock, events, recordLife: { longestMs: 60_000 }, limits: { operationTimeoutMs: 250 } };
   const storage = memoryStorage({ clock });
-  const node = new SwitchedNode({ id: "n1", storage, failoverOnly: false }, parts, () => false);
+  const node = new SwitchedNode({ id: "n1", storage, failoverOnly: false }, parts, () => []);
   const ring = new RingOf([], parts);
   ring.only = node;
   return { events, node, storage, missed: new MissedRecords(ring, events, clock), turn };

@@ -15,7 +15,12 @@ function twoNodes() {
 
   function addProcess(name = "board", key = secret) {
     const unreachable = new Set<number>();
-    const parts = { clock, events: createEvents(), recordLife: { longestMs: 60_000 } };
+    const parts = {
+      clock,
+      events: createEvents(),
+      recordLife: { longestMs: 60_000 },
+      limits: { operationTimeoutMs: 250 },
+    };
     const nodes = storages.map((storage, i) => {
       const cuttable = new Proxy(storage, {
         get(target, verb, receiver) {
@@ -24,7 +29,7 @@ function twoNodes() {
           return typeof value === "function" ? value.bind(target) : value;
         },
       });
-      return new RingNode({ id: `n${i + 1}`, failoverOnly: false, storage: cuttable }, parts, () => true);
+      return new RingNode({ id: `n${i + 1}`, failoverOnly: false, storage: cuttable }, parts, () => []);
     });
     const ring = { nodes, longestRecordLifeMs: 60_000, fingerprint: "00000000" };
     const sealer = createSealer([key]);

@@ -5,7 +5,7 @@ import { memoryStorage } from "../storage/memory.js";
 import { RingNode } from "./ring-node.js";
 import { turnableClock } from "./turnable-clock.js";
 
-function watched(options: { othersReachable?: boolean } = {}) {
+function watched(neighbour: { reachable?: boolean; isFast?: boolean } = {}) {
   const { clock, turn } = turnableClock();
   const events = createEvents();
   const told: string[] = [];
@@ -15,22 +15,37 @@ function watched(options: { othersReachable?: boolean } = {}) {
   let trouble: MsmError | undefined;
   let pings = 0;
   let run = 1;
+  let delayMs = 0;
+  const delay = async () => {
+    if (delayMs > 0) await new Promise<void>((resolve) => void clock.after(delayMs, resolve));
+  };
   storage.ping = async () => {
     pings++;
+    await delay();
     if (trouble !== undefined) throw trouble;
     return run;
   };
   const node = new RingNode(
     { id: "n1", storage, failoverOnly: false },
-    { clock, events, recordLife: { longestMs: 60_000 } },
-    () => options.othersReachable ?? true,
+    { clock, events, recordLife: { longestMs: 60_000 }, limits: { operationTimeoutMs: 250 } },
+    () => [{ reachable: neighbour.reachable ?? true, answersInTime: async () => neighbour.isFast ?? true }],
   );
   const fail = (
     code: "MSM_ERR_STORAGE_TIMEOUT" | "MSM_ERR_STORAGE_UNAVAILABLE" | "MSM_ERR_STORAGE_REFUSED",
   ) => node.run(() => Promise.reject(new MsmError(code, "told to"))).catch(() => undefined);
+  const operate = async (count: number) => {
+    const operations = Promise.all(Array.from({ length: count }, () => node.run(delay)));
+    await turn(1000);
+    await operations;
+  };
   return {
     node,
     turn,
+    /** Runs operations at the same time, to their end. */
+    operate,
+    answerIn: (ms: number) => {
+      delayMs = ms;
+    },
     told,
     fail,
     breakIt: () => {
@@ -139,7 +154,7 @@ describe("a node of the ring", () => {
   });
 
   it("is not held down where there is no other", async () => {
-    const { node, breakIt, mend, turn } = watched({ othersReachable: false });
+    const { node, breakIt, mend, turn } = watched({ reachable: false });
     for (let round = 0; round < 4; round++) {
       breakIt();
       while (node.reachable) await turn(100);
@@ -147,6 +162,63 @@ describe("a node of the ring", () => {
       await turn(600);
       expect(node.reachable).toBe(true);
     }
+  });
+
+  it("is down where it is slow for most of 20 operations, and another is faster", async () => {
+    const { node, operate, answerIn, told } = watched();
+    answerIn(126);
+
+    await operate(10);
+    expect(node.reachable).toBe(true);
+    await operate(10);
+
+    expect(node.health).toMatchObject({ state: "down", lastError: "MSM_ERR_STORAGE_TIMEOUT" });
+    expect(told).toEqual(["nodeDown"]);
+  });
+
+  it("is not down for answers that take half of the operation timeout or less", async () => {
+    const { node, operate, answerIn } = watched();
+    answerIn(125);
+
+    await operate(40);
+
+    expect(node.reachable).toBe(true);
+  });
+
+  it("is not down where all are slow, or none other can be reached: the process may be busy itself", async () => {
+    for (const neighbour of [{ isFast: false }, { reachable: false }]) {
+      const { node, operate, answerIn } = watched(neighbour);
+      answerIn(200);
+
+      await operate(40);
+
+      expect(node.reachable).toBe(true);
+    }
+  });
+
+  it("is not down where it was slow for a moment only", async () => {
+    const { node, operate, answerIn, turn } = watched();
+    answerIn(200);
+    const operations = Promise.all(Array.from({ length: 20 }, () => operate(1)));
+    answerIn(0); // asked again, it answers at once
+    await turn(2000);
+    await operations;
+
+    expect(node.reachable).toBe(true);
+  });
+
+  it("that was slow is up when it has been fast for 5 seconds", async () => {
+    const { node, operate, answerIn, turn } = watched();
+    answerIn(200);
+    await operate(20);
+    await turn(20_000);
+    expect(node.reachable).toBe(false);
+
+    answerIn(0);
+    await turn(4000);
+    expect(node.reachable).toBe(false);
+    await turn(2000);
+    expect(node.reachable).toBe(true);
   });
 
   it("may hold nothing any more when it was down for longer than any record lives", async () => {

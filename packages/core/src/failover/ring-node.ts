@@ -3,12 +3,22 @@ import { MsmError, type MsmErrorCode } from "../errors.js";
 import type { EventEmitter } from "../events.js";
 import type { Storage } from "../storage/storage.js";
 import type { NodeCondition, NodeHealth } from "./health.js";
+import { Latency } from "./latency.js";
 
 /** What a node's watch needs from outside. */
 export interface RingNodeParts {
   readonly clock: Clock;
   readonly events: EventEmitter;
   readonly recordLife: RecordLife;
+  /** May change. */
+  readonly limits: { readonly operationTimeoutMs: number };
+}
+
+/** What a node asks of the others in its ring. */
+export interface Neighbour {
+  readonly reachable: boolean;
+  /** Asks it now. @returns whether it answers, and fast enough */
+  answersInTime(): Promise<boolean>;
 }
 
 /**
@@ -37,14 +47,17 @@ const firstHoldDownMs = 1000;
 const longestHoldDownMs = 30_000;
 /** A node that stayed up for so long starts again with the first hold-down. */
 const steadyAfterMs = 60_000;
+/** A node that was down because it was slow has to be fast for so long. */
+const slowHoldDownMs = 5000;
 const mostConfirmed = 10_000;
 const quietMs = 100;
 
 /**
  * One node of the ring with what is thought of it: a breaker that opens after two failures in a row, or after one that
  * a probe confirms at once; a probe every 500 ms on a connection of its own; a hold-down of 1, 2, 4 … 30 s for a node
- * that goes up and down. A node that was down, or may have restarted, is suspect: records there may be older than their
- * copies.
+ * that goes up and down. One that answers, but takes more than half of the operation timeout for most of 20 operations,
+ * is down as well, where another is faster, until it has been fast for 5 s. A node that was down, or may have restarted,
+ * is suspect: records there may be older than their copies.
  */
 export class RingNode {
   readonly id: string;
@@ -55,7 +68,10 @@ export class RingNode {
   readonly #isOff: boolean;
   #failures = 0;
   #lastError: MsmErrorCode | undefined;
-  #down: { readonly sinceMs: number; readonly holdUntilMs: number } | undefined;
+  #down: { readonly sinceMs: number; readonly isSlow: boolean; holdUntilMs: number } | undefined;
+  readonly #latency = new Latency();
+  #isJudged = false;
+  #pingMs = 0;
   /** Since when it is no member of the ring any more; undefined while it is. */
   #leftMs: number | undefined;
   #upSinceMs: number;
@@ -71,19 +87,21 @@ export class RingNode {
   #isRetired = false;
   #operations = 0;
   #noteIdle: () => void = () => {};
-  readonly #othersReachable: () => boolean;
+  readonly #others: () => readonly Neighbour[];
 
-  constructor(options: RingNodeOptions, parts: RingNodeParts, othersReachable: () => boolean) {
+  /** @param others the other members of the ring at the time */
+  constructor(options: RingNodeOptions, parts: RingNodeParts, others: () => readonly Neighbour[]) {
     const { joins = "early" } = options;
     this.id = options.id;
     this.#storage = options.storage;
     this.failoverOnly = options.failoverOnly;
     this.#parts = parts;
-    this.#othersReachable = othersReachable;
+    this.#others = others;
     this.#upSinceMs = parts.clock.monotonicMs();
     this.#isOff = joins === "never";
     if (this.#isOff) {
-      this.#down = { sinceMs: Number.NEGATIVE_INFINITY, holdUntilMs: Number.POSITIVE_INFINITY };
+      const sinceMs = Number.NEGATIVE_INFINITY;
+      this.#down = { sinceMs, isSlow: false, holdUntilMs: Number.POSITIVE_INFINITY };
       return;
     }
     if (joins === "late") this.#suspect();
@@ -156,6 +174,7 @@ export class RingNode {
   /** Runs one operation and learns from how it went. Rejects as the operation does. */
   async run<T>(operation: (storage: Storage) => Promise<T>): Promise<T> {
     this.#operations++;
+    const startedMs = this.#now();
     try {
       if (this.#isRetired) throw retiredError(this.id);
       const result = await operation(this.#storage);
@@ -166,6 +185,7 @@ export class RingNode {
       this.#noteFailure(error);
       throw error;
     } finally {
+      this.#noteLatency(this.#now() - startedMs);
       if (--this.#operations === 0) this.#noteIdle();
     }
   }
@@ -179,6 +199,11 @@ export class RingNode {
   /** Asks the node now. @returns whether it answered, also where it is held down for a while yet */
   async answers(): Promise<boolean> {
     return !this.#isOff && (await this.#probe());
+  }
+
+  /** Asks the node now. @returns whether it answers, and fast enough */
+  async answersInTime(): Promise<boolean> {
+    return (await this.check()) && this.#pingMs <= this.#slowMs;
   }
 
   /** Finds out whether it can be reached: asks once more where it does not answer. */
@@ -254,6 +279,34 @@ export class RingNode {
     else if (error.code !== "MSM_ERR_STORAGE_TIMEOUT") void this.#probe();
   }
 
+  /** An operation that takes longer is slow. */
+  get #slowMs(): number {
+    return this.#parts.limits.operationTimeoutMs / 2;
+  }
+
+  #noteLatency(tookMs: number): void {
+    const isSlow = tookMs > this.#slowMs;
+    this.#latency.note(isSlow);
+    const mayJudge =
+      this.#down === undefined && this.#leftMs === undefined && !this.#isJudged && !this.#closed;
+    if (isSlow && mayJudge && this.#latency.isSlow) void this.#judgeLatency();
+  }
+
+  /** A process that is busy or stood still finds all nodes slow: then none of them is. */
+  async #judgeLatency(): Promise<void> {
+    this.#isJudged = true;
+    const others = this.#others().filter((other) => other.reachable);
+    const [isFast, ...othersAre] = await Promise.all([this, ...others].map((node) => node.answersInTime()));
+    this.#isJudged = false;
+    this.#latency.forget();
+    if (isFast || !othersAre.includes(true) || this.#down !== undefined) return;
+    const error = new MsmError(
+      "MSM_ERR_STORAGE_TIMEOUT",
+      `node ${this.id} takes more than ${this.#slowMs} ms for most of what it is asked`,
+    );
+    this.#goDown(error, { isSlow: true });
+  }
+
   #probeLater(): void {
     if (this.#closed) return;
     this.#stopTimer = this.#parts.clock.after(probeIntervalMs, () => {
@@ -271,6 +324,7 @@ export class RingNode {
   /** @returns whether it answered */
   async #ping(): Promise<boolean> {
     let run: unknown;
+    const startedMs = this.#now();
     try {
       run = await this.#storage.ping();
     } catch (thrown) {
@@ -283,20 +337,29 @@ export class RingNode {
     }
     const restarted = this.#run !== undefined && run !== this.#run;
     this.#run = run;
+    this.#pingMs = this.#now() - startedMs;
+    if (this.#down?.isSlow === true && this.#pingMs > this.#slowMs)
+      this.#down.holdUntilMs = Math.max(this.#down.holdUntilMs, this.#now() + slowHoldDownMs);
     if (this.#down === undefined) {
       this.#failures = 0;
       if (restarted) this.#mayHaveRestarted();
-    } else if (this.#now() >= this.#down.holdUntilMs || this.isLeaving || !this.#othersReachable())
+    } else if (this.#now() >= this.#down.holdUntilMs || this.isLeaving || !this.#areOthersReachable)
       this.#comeUp(this.#down.sinceMs);
     return true;
   }
 
-  #goDown(error: MsmError): void {
+  get #areOthersReachable(): boolean {
+    return this.#others().some((other) => other.reachable);
+  }
+
+  #goDown(error: MsmError, { isSlow } = { isSlow: false }): void {
     if (this.#closed) return;
     const now = this.#now();
     const steady = now - this.#upSinceMs >= steadyAfterMs;
     this.#holdDownMs = steady ? firstHoldDownMs : this.#holdDownMs;
-    this.#down = { sinceMs: now, holdUntilMs: now + this.#holdDownMs };
+    this.#lastError = error.code;
+    const holdDownMs = isSlow ? Math.max(this.#holdDownMs, slowHoldDownMs) : this.#holdDownMs;
+    this.#down = { sinceMs: now, isSlow, holdUntilMs: now + holdDownMs };
     this.#holdDownMs = Math.min(this.#holdDownMs * 2, longestHoldDownMs);
     if (this.#leftMs === undefined) this.#parts.events.emit("nodeDown", { node: this.id, error });
   }

@@ -225,9 +225,10 @@ export class Ring {
   #create(member: RingMember, joins: "early" | "late" | "never"): RingNode {
     const storage = joins === "never" ? noStorage(member.kind) : member.connect();
     const { id, failoverOnly } = member;
-    return new RingNode({ id, failoverOnly, storage, joins }, this.#parts, () =>
-      this.#nodes.some((node) => node.reachable),
+    const created: RingNode = new RingNode({ id, failoverOnly, storage, joins }, this.#parts, () =>
+      this.#nodes.filter((node) => node !== created),
     );
+    return created;
   }
 
   /** Closes a node that has left, unless its storage, which somebody gave us, is that of a member as well. */
