@@ -234,8 +234,11 @@ export function authentication(username: string, password: string): Command {
 /** Reads the answer to `authentication()`. @throws MsmError where it is no welcome; never with what was sent */
 export function checkWelcome({ text }: MetaLine): void {
   if (text === "STORED") return;
-  if (text.startsWith("CLIENT_ERROR") || text.startsWith("SERVER_ERROR")) {
+  if (text.startsWith("CLIENT_ERROR")) {
     throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "memcached refuses the user name or the password");
+  }
+  if (text.startsWith("SERVER_ERROR")) {
+    throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "memcached has an error where it should let us in");
   }
   throw nonsense("it answers something else to a user name and a password");
 }

@@ -289,7 +289,11 @@ describe("a connection in the meta protocol", () => {
         "MSM_ERR_STORAGE_UNAVAILABLE",
         "refuses the user name or the password",
       ],
-      ["SERVER_ERROR ada secret\r\n", "MSM_ERR_STORAGE_UNAVAILABLE", "refuses the user name or the password"],
+      [
+        "SERVER_ERROR ada secret\r\n",
+        "MSM_ERR_STORAGE_UNAVAILABLE",
+        "has an error where it should let us in",
+      ],
       ["CLIENT_ERROR ada secret\r\n", "MSM_ERR_STORAGE_UNAVAILABLE", "refuses the user name or the password"],
       ["ada secret\r\n", "MSM_ERR_STORAGE_PROTOCOL", "answers something else"],
     ])("asks nothing where the answer is %j, and says no secret", async (answer, code, message) => {
