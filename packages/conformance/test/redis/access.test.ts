@@ -12,15 +12,14 @@ import {
   startServer,
   storageContract,
   type TestServer,
-  testClient,
   testRecord,
   waitUntil,
 } from "@msm/conformance";
-import { createSessionManager, type RedisServerOptions, redisStorage } from "@msm/core";
+import { type RedisServerOptions, redisStorage } from "@msm/core";
 import { Redis, type RedisOptions } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { type Certificates, makeCertificates } from "./certificates.js";
-import { documentedAcl } from "./deployments.js";
+import { documentedAcl, documentedNodes, keepsSessions } from "./deployments.js";
 import { needsRedisWithTls } from "./programs.js";
 
 const { skip, reason } = needsProgram("redis-server");
@@ -216,18 +215,11 @@ describe.skipIf(tls.skip)(`Redis with TLS${tls.reason}`, () => {
     certificates?.remove();
   });
 
-  it("keeps the sessions of a manager that shows its certificate", async () => {
-    const manager = createSessionManager({
-      secret: "a secret of the test, of more than 32 bytes",
-      nodes: [{ id: "n1", url: `rediss://127.0.0.1:${server.port}`, redis: { tls: trusted() } }],
-      operationTimeoutMs,
-    });
-    onTestFinished(() => manager.close());
-    const visitor = testClient();
+  it("keeps sessions, configured as documented", async () => {
+    const servers = { "redis1:6379": `127.0.0.1:${server.port}` };
+    const examples = documentedNodes("TLS", { servers, values: trusted() });
 
-    await visitor.visit(manager, (attributes) => Object.assign(attributes, { n: 1 }));
-
-    expect((await visitor.visit(manager)).session?.attributes).toEqual({ n: 1 });
+    expect(await Promise.all(examples.map(keepsSessions))).toEqual([true]);
   });
 
   it.each<[string, (all: Certificates) => object]>([

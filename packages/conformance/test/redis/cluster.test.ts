@@ -12,7 +12,13 @@ import {
 import { createSessionManager, type MsmError, type RedisStorageOptions, redisStorage } from "@msm/core";
 import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { type ClusterDeployment, documentedAcl, startCluster } from "./deployments.js";
+import {
+  type ClusterDeployment,
+  documentedAcl,
+  documentedNodes,
+  keepsSessions,
+  startCluster,
+} from "./deployments.js";
 import { watchTraffic } from "./traffic.js";
 
 const { skip, reason } = needsProgram("redis-server");
@@ -68,6 +74,13 @@ describe.skipIf(skip)(`Redis Cluster${reason}`, () => {
     },
     { onRelease: true, timesToLive: false },
   );
+
+  it("is configured as documented", async () => {
+    const named = cluster.servers.map(({ port }, i) => [`redis${i + 1}:6379`, `127.0.0.1:${port}`]);
+    const examples = documentedNodes("Redis Cluster", { servers: Object.fromEntries(named) });
+
+    expect(await Promise.all(examples.map(keepsSessions))).toEqual([true, true]);
+  });
 
   it("is known whole from one of its servers, be it a replica, and whichever of the others is gone", async () => {
     const replica = cluster.servers[4]!;
@@ -233,19 +246,27 @@ describe.skipIf(skip)(`Redis Cluster${reason}`, () => {
   });
 
   it("goes on with the sessions of the other servers while one hangs", async () => {
+    const takeOverAfter = async (ms: string) => {
+      for (const server of cluster.servers) {
+        await cluster.admin(server).config("SET", "cluster-node-timeout", ms);
+      }
+    };
+    await takeOverAfter("60000");
+    onTestFinished(() => takeOverAfter("1000"));
     const storage = storageOf({ operationTimeoutMs: 250 });
     const manager = managerOf();
-    let isDown = false;
-    manager.on("nodeDown", () => {
-      isDown = true;
-    });
+    const downs: string[] = [];
+    manager.on("nodeDown", ({ node }) => downs.push(node));
     const keys = await keysOfEach();
     for (const key of keys.values()) await storage.putIfNewer(key, testRecord(), minuteMs);
+    const traffic = watchTraffic([manager], 12);
+    await waitUntil("the sessions are there", () => traffic.acknowledged() > 60, slowly);
     const run = await storage.ping();
     const [[hanging, itsKey], ...others] = [...keys] as [[TestServer, string], ...[TestServer, string][]];
 
     await hanging.freeze();
     onTestFinished(() => hanging.thaw());
+    const before = traffic.acknowledged();
     const troubles: MsmError[] = [];
     const asking = Array.from({ length: 4 }, async () => {
       await storage.load(itsKey).catch((error: MsmError) => troubles.push(error));
@@ -253,6 +274,8 @@ describe.skipIf(skip)(`Redis Cluster${reason}`, () => {
     for (const [, key] of others) expect((await storage.load(key)).kind).toBe("found");
     await Promise.all(asking);
     expect(await storage.ping()).toBe(run);
+    await waitUntil("its sessions cannot be had", () => traffic.failed() > 8, slowly);
+    await waitUntil("the others go on", () => traffic.acknowledged() > before + 60, slowly);
     hanging.thaw();
 
     expect(troubles.map(({ code, isOfOnePart }) => ({ code, isOfOnePart }))).toEqual(
@@ -264,7 +287,8 @@ describe.skipIf(skip)(`Redis Cluster${reason}`, () => {
         () => false,
       ),
     );
-    expect(isDown).toBe(false);
+    const { lost, newIds } = await traffic.end();
+    expect({ downs, lost, newIds }).toEqual({ downs: [], lost: 0, newIds: 0 });
   });
 
   it("goes on with the sessions of a manager when a master is killed and its replica takes over", async () => {

@@ -9,8 +9,10 @@ import {
   type ServerCommand,
   startServer,
   type TestServer,
+  testClient,
   waitUntil,
 } from "@msm/conformance";
+import { createSessionManager, type SessionManagerOptions } from "@msm/core";
 import { Redis } from "ioredis";
 
 /** The name under which sentinels watch the servers here. */
@@ -279,10 +281,56 @@ async function mastersOf(scene: Scene, servers: readonly TestServer[]): Promise<
 
 /** The ACL rules that docs/storages.md shows, with "secret" as the password: a user's, and what a cluster needs besides. */
 export function documentedAcl(): { readonly user: readonly string[]; readonly cluster: readonly string[] } {
-  const path = fileURLToPath(new URL("../../../../docs/storages.md", import.meta.url));
-  const rules = readFileSync(path, "utf8").matchAll(/^ACL SETUSER msm (.*(?:\n {4}.*)*)$/gm);
+  const rules = documentation().matchAll(/^ACL SETUSER msm (.*(?:\n {4}.*)*)$/gm);
   const [user = [], cluster = []] = [...rules].map(([, rule]) =>
     rule!.split(/\s+/).map((part) => (part.startsWith(">") ? ">secret" : part)),
   );
   return { user, cluster };
+}
+
+/**
+ * The values of `nodes` that docs/storages.md shows under a heading, in their order.
+ * @param given the servers of a test in place of those named there, as `{ "redis1:6379": "127.0.0.1:port" }`, and values
+ *   that the examples take from elsewhere
+ */
+export function documentedNodes(
+  heading: string,
+  given: {
+    readonly servers: Readonly<Record<string, string>>;
+    readonly values?: Readonly<Record<string, unknown>>;
+  },
+): SessionManagerOptions["nodes"][] {
+  const section =
+    documentation()
+      .split(/^### /m)
+      .find((text) => text.startsWith(`${heading}\n`)) ?? "";
+  return [...section.matchAll(/^```js\nconst nodes = ([\s\S]*?);\n```$/gm)].map(([, example]) => {
+    let code = example!;
+    for (const [named, own] of Object.entries(given.servers)) {
+      const [host, port] = own.split(":");
+      const apart = `host: "${named.split(":")[0]}", port: ${named.split(":")[1]}`;
+      code = code.replaceAll(named, own).replaceAll(apart, `host: "${host}", port: ${port}`);
+    }
+    const values = given.values ?? {};
+    return new Function(...Object.keys(values), `return ${code};`)(...Object.values(values));
+  });
+}
+
+const documentation = () =>
+  readFileSync(fileURLToPath(new URL("../../../../docs/storages.md", import.meta.url)), "utf8");
+
+/** Whether a manager with such nodes keeps a session. */
+export async function keepsSessions(nodes: SessionManagerOptions["nodes"]): Promise<boolean> {
+  const manager = createSessionManager({
+    secret: "a secret of the test, of more than 32 bytes",
+    operationTimeoutMs: 5000,
+    ...(nodes !== undefined && { nodes }),
+  });
+  try {
+    const visitor = testClient();
+    await visitor.visit(manager, (attributes) => Object.assign(attributes, { n: 1 }));
+    return (await visitor.visit(manager)).session?.attributes.n === 1;
+  } finally {
+    await manager.close();
+  }
 }

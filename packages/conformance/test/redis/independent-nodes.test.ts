@@ -9,6 +9,7 @@ import {
 import { createSessionManager, type SessionManager, type SessionManagerOptions } from "@msm/core";
 import { Redis } from "ioredis";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { documentedNodes, keepsSessions } from "./deployments.js";
 import { watchTraffic } from "./traffic.js";
 
 const { skip, reason } = needsProgram("redis-server");
@@ -50,6 +51,15 @@ describe.skipIf(skip)(`two Redis servers that know nothing of each other${reason
     attributes.n = (typeof attributes.n === "number" ? attributes.n : 0) + 1;
   };
   const keysOf = (server: TestServer) => admin(server).dbsize();
+
+  it("are configured as documented", async () => {
+    const named = (await startNodes()).map(({ port }, i) => [`redis${i + 1}:6379`, `127.0.0.1:${port}`]);
+    const examples = documentedNodes("Several servers that know nothing of each other", {
+      servers: Object.fromEntries(named),
+    });
+
+    expect(await Promise.all(examples.map(keepsSessions))).toEqual([true]);
+  });
 
   describe.each(modes)("%s", (mode) => {
     it("go on with the sessions of one that is killed, and take it back empty", async () => {

@@ -9,7 +9,7 @@ import {
 } from "@msm/conformance";
 import { createSessionManager, redisStorage } from "@msm/core";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { type SentinelDeployment, startSentinels } from "./deployments.js";
+import { documentedNodes, keepsSessions, type SentinelDeployment, startSentinels } from "./deployments.js";
 import { watchTraffic } from "./traffic.js";
 
 const { skip, reason } = needsProgram("redis-server");
@@ -49,6 +49,13 @@ describe.skipIf(skip)(`Redis behind sentinels${reason}`, () => {
     },
     { onRelease: true, timesToLive: false },
   );
+
+  it("is configured as documented", async () => {
+    const named = deployment.sentinels.map(({ port }, i) => [`sentinel${i + 1}:26379`, `127.0.0.1:${port}`]);
+    const examples = documentedNodes("Sentinels", { servers: Object.fromEntries(named) });
+
+    expect(await Promise.all(examples.map(keepsSessions))).toEqual([true, true]);
+  });
 
   it("is found though a sentinel hangs, is gone, or never was", async () => {
     const [hanging, ...others] = deployment.sentinels;

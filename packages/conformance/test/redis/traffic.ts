@@ -5,6 +5,8 @@ import { MsmError, type SessionManager } from "@msm/core";
 export interface Traffic {
   /** How many changes were acknowledged until now. */
   acknowledged(): number;
+  /** How many requests failed until now. */
+  failed(): number;
   /** Ends it. */
   end(): Promise<TrafficReport>;
 }
@@ -58,6 +60,7 @@ export function watchTraffic(managers: readonly SessionManager[], visitors: numb
   all.catch(() => undefined); // told by end()
   return {
     acknowledged: () => acknowledged,
+    failed: () => errors.length,
     async end() {
       isOver = true;
       await all;
