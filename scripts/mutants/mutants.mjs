@@ -36,6 +36,18 @@ const twoHolders = (title) => scenario("two-holders-of-one-session", title);
 /** @param {string} title @returns {Catcher} */
 const sticky = (title) => ({ file: `${tests}/life-cycle/sticky.test.ts`, title: `sticky: ${title}` });
 
+/** @param {string} title @returns {Catcher} */
+const leavingNode = (title) => ({
+  file: `${tests}/failover/leaving-nodes.test.ts`,
+  title: `a node that reconfigure() takes out, non-sticky ${title}`,
+});
+
+/** @param {string} title @returns {Catcher} */
+const modeSwitch = (title) => ({
+  file: `${tests}/failover/mode-switch.test.ts`,
+  title: `reconfigure({ mode }) while exchanges are open ${title}`,
+});
+
 /**
  * The defects that the tests must catch. Those of one kind stand together: the kind, a slash, the place.
  * @type {readonly Mutant[]}
@@ -452,9 +464,9 @@ export const mutants = [
     changes: [
       {
         file: replicas,
-        find: "this.#parts.ring.nodes.map(async (node) => {\n        const end = await this.#buryOn",
+        find: "[...ring.nodes, ...ring.leaving].map(async (node) => {\n        const end = await this.#buryOn",
         replace:
-          "[this.#parts.ring.place(identity.digest)].map(async (node) => {\n        const end = await this.#buryOn",
+          "[ring.place(identity.digest)].map(async (node) => {\n        const end = await this.#buryOn",
       },
     ],
     catchers: [
@@ -564,8 +576,8 @@ export const mutants = [
     changes: [
       {
         file: replicas,
-        find: "return answer === undefined ? node.mayHoldRecords :",
-        replace: "return answer === undefined ? false :",
+        find: "isUnasked(node) && node.mayHoldRecords",
+        replace: "isUnasked(node) && false",
       },
     ],
     catchers: [
@@ -688,5 +700,75 @@ export const mutants = [
       },
     ],
     catchers: [twoHolders("non-sticky: nobody else is let in while a request has its session to itself")],
+  },
+  {
+    name: "leaving-node-forgotten/not-read",
+    breaks: "who replaces all nodes at once logs everybody out",
+    changes: [
+      {
+        file: `${core}/failover/ring.ts`,
+        find: "return [...this.candidates(hint), ...this.leaving];",
+        replace: "return this.candidates(hint);",
+      },
+    ],
+    catchers: [
+      leavingNode("is read for sessions that only it has, and which move to a member with their next use"),
+    ],
+  },
+  {
+    name: "leaving-node-forgotten/no-tombstone",
+    breaks:
+      "a session that was destroyed is found on a node that is leaving, once its tombstone is gone elsewhere",
+    changes: [
+      {
+        file: replicas,
+        find: "[...ring.nodes, ...ring.leaving].map(async (node) => {\n        const end = await this.#buryOn",
+        replace: "ring.nodes.map(async (node) => {\n        const end = await this.#buryOn",
+      },
+    ],
+    catchers: [leavingNode("gets the end of sessions, also later where it does not answer at the time")],
+  },
+  {
+    name: "leaving-node-forgotten/believed-again",
+    breaks: "a node that comes back into the ring serves what sessions were when it was taken out",
+    changes: [
+      {
+        file: `${core}/failover/ring-node.ts`,
+        find: "    this.#leftMs = undefined;\n    this.#suspect();\n",
+        replace: "    this.#leftMs = undefined;\n",
+      },
+    ],
+    catchers: [leavingNode("is not believed blindly when it is a member again")],
+  },
+  {
+    name: "mode-switch/former-exchanges-not-told-of",
+    breaks: "what an exchange of the former mode saved is not seen in memory, and overwritten",
+    changes: [
+      {
+        file: `${core}/life-cycle/modes.ts`,
+        find: "for (const mode of this.#formers) mode.endWith(next);",
+        replace: "",
+      },
+    ],
+    catchers: [
+      modeSwitch("lets an exchange end in non-sticky mode; what it saves is seen in sticky mode"),
+      modeSwitch("ends a session in the one mode for the other"),
+    ],
+  },
+  {
+    name: "mode-switch/not-handed-over",
+    breaks:
+      "a request finds on the nodes what a session was before the last answer, or has it beside who locked it",
+    changes: [
+      {
+        file: `${core}/life-cycle/modes.ts`,
+        find: "for (const mode of this.#formers) await mode.handOver(identity, hint, waiting);",
+        replace: "",
+      },
+    ],
+    catchers: [
+      modeSwitch("lets an exchange end in sticky mode; what it saves is seen in non-sticky mode"),
+      modeSwitch("keeps a session locked for the request that has it, from non-sticky to sticky"),
+    ],
   },
 ];
