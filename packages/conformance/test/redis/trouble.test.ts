@@ -295,3 +295,44 @@ describe("a Redis Cluster in trouble", () => {
     });
   });
 });
+
+describe("sentinels in trouble", () => {
+  it("that name another master are followed, though the old one answers as if nothing were", async () => {
+    const master = () =>
+      startFakeRedis(([name]) =>
+        /^ping$/i.test(name!) ? "+PONG\r\n" : /^get$/i.test(name!) ? "$-1\r\n" : bulk(""),
+      );
+    const [old, next] = [await master(), await master()];
+    let named = old;
+    const sentinel = await startFakeRedis(() => `*2\r\n${bulk("127.0.0.1")}${bulk(String(named.port))}`);
+    const storage = client({ url: `redis+sentinel://127.0.0.1:${sentinel.port}/sessions` });
+    await storage.load(freshKey());
+    // What the sentinels say is noted at each ping, and need not be known when that is answered.
+    const asked = sentinel.got.length;
+    await storage.ping();
+    await waitUntil("the sentinel was asked", () => sentinel.got.length > asked + 1);
+
+    named = next;
+    const ofOld = () => old.got.filter(([name]) => /^get$/i.test(name!)).length;
+    await waitUntil("the new master is asked", async () => {
+      await storage.ping().catch(() => undefined);
+      await storage.load(freshKey()).catch(() => undefined);
+      return next.got.some(([name]) => /^get$/i.test(name!));
+    });
+    const before = ofOld();
+    await storage.load(freshKey());
+
+    expect(ofOld()).toBe(before);
+  });
+
+  it("that know no master are no sessions that are not there", async () => {
+    const sentinel = await startFakeRedis(() => "*-1\r\n");
+    const storage = client({
+      url: `redis+sentinel://127.0.0.1:${sentinel.port},127.0.0.1:1/sessions`,
+      operationTimeoutMs: 300,
+    });
+
+    await expect(storage.load(freshKey())).rejects.toMatchObject(unavailable);
+    await expect(storage.ping()).rejects.toMatchObject(unavailable);
+  });
+});
