@@ -3,8 +3,7 @@ import { type ClusterOptions, cluster, testClient } from "../../src/index.js";
 import { modes } from "./real-nodes.js";
 
 // A node that was away and is back has not yet got what it missed while it is held down. Processes that were there know
-// so, and compare its records; one that starts in that very moment does not. These fail: docs/failover.md says so under
-// "What is not covered".
+// so, and compare its records; one that starts in that very moment is told.
 
 describe.each(modes)("%s: a process that starts when a node has just come back", (mode) => {
   /** A session whose node goes, and is back with its old record when this is done with it. */
@@ -25,7 +24,7 @@ describe.each(modes)("%s: a process that starts when a node has just come back",
     return { running, client, old };
   }
 
-  it.fails("does not bring back who logged out meanwhile", async () => {
+  it("does not bring back who logged out meanwhile", async () => {
     const { running, old } = await whileNodeIsAway((_, session) => session.destroy());
 
     const { session } = await testClient(old).visit(running.start("app2"));
@@ -33,7 +32,7 @@ describe.each(modes)("%s: a process that starts when a node has just come back",
     expect(session?.isNew).toBe(true);
   });
 
-  it.fails("does not go back to what an older cookie leads to", async () => {
+  it("does not go back to what an older cookie leads to", async () => {
     const { running, old } = await whileNodeIsAway((attributes) => {
       attributes.cart = ["book"];
     });

@@ -32,7 +32,7 @@ function begin() {
   const node = new SwitchedNode({ id: "n1", storage, failoverOnly: false }, parts, () => []);
   const ring = new RingOf([], parts);
   ring.only = node;
-  return { events, node, storage, missed: new MissedRecords(ring, events, clock), turn };
+  return { events, node, storage, missed: new MissedRecords(ring, events, clock, () => {}), turn };
 }
 
 const record = Buffer.from(`M1${"0".repeat(15)}1${"a".repeat(16)}${"0".repeat(12)}`);

@@ -26,12 +26,15 @@ export class MissedRecords {
   readonly #delivering = new Map<RingNode, Promise<void>>();
   readonly #ring: Ring;
   readonly #clock: Clock;
+  readonly #onStuck: (node: RingNode) => void;
   /** What calls off the next try, for each node that has one coming. */
   readonly #retries = new Map<RingNode, () => void>();
   readonly #stops: readonly Unsubscribe[];
 
-  constructor(ring: Ring, events: EventEmitter, clock: Clock) {
+  /** @param onStuck called where a node does not take what it misses, so that it depends on this process */
+  constructor(ring: Ring, events: EventEmitter, clock: Clock, onStuck: (node: RingNode) => void) {
     this.#ring = ring;
+    this.#onStuck = onStuck;
     this.#clock = clock;
     this.#stops = [
       events.on("nodeUp", ({ node: id }) => {
@@ -47,6 +50,7 @@ export class MissedRecords {
     const backlog = this.#perNode.get(node) ?? new NodeBacklog();
     this.#perNode.set(node, backlog);
     backlog.put(key, { bytes, expiresMs: this.#clock.monotonicMs() + ttlMs });
+    if (!node.reachable) this.#onStuck(node);
     if (!this.#retries.has(node)) void this.#deliver(node);
   }
 
@@ -115,6 +119,7 @@ export class MissedRecords {
   async #deliverOrRetry(node: RingNode): Promise<void> {
     const isStuck = await this.#deliverAll(node);
     this.#delivering.delete(node);
+    if (isStuck) this.#onStuck(node);
     if (isStuck) this.#retryLater(node);
     else if (node.reachable && this.countFor(node) > 0) void this.#deliver(node); // it came a moment ago
   }

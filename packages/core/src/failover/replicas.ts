@@ -8,6 +8,7 @@ import type { Lease, Revision } from "../storage/storage.js";
 import { MissedRecords } from "./missed-records.js";
 import type { Ring } from "./ring.js";
 import type { RingNode } from "./ring-node.js";
+import { SharedSuspicion } from "./shared-suspicion.js";
 
 /**
  * Where a session is said to be: the id of the node, from a cookie; or, where there is no cookie, a guess, which decides
@@ -138,12 +139,15 @@ export interface ReplicasParts {
 export class Replicas {
   readonly #parts: ReplicasParts;
   readonly #missed: MissedRecords;
+  readonly #suspicion: SharedSuspicion;
   /** Fingerprints of other rings that were warned of. */
   readonly #strangeRings = new Set<string>();
 
   constructor(parts: ReplicasParts) {
     this.#parts = parts;
-    this.#missed = new MissedRecords(parts.ring, parts.events, parts.clock);
+    const { ring, sealer, events, clock, keyPrefix } = parts;
+    this.#suspicion = new SharedSuspicion({ ring, sealer, clock, options: { keyPrefix } });
+    this.#missed = new MissedRecords(ring, events, clock, (node) => this.#suspicion.tell(node));
   }
 
   /**
@@ -152,6 +156,7 @@ export class Replicas {
    * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it cannot be known whether there is one, or which is the newest
    */
   async read(identity: SessionIdentity, hint: Hint, leftMs?: number): Promise<ReadResult> {
+    if (this.#suspicion.starting !== undefined) await this.#suspicion.starting;
     const missed = this.#missedEnd(identity);
     if (missed !== undefined) return missed;
     const trusted = this.#trusted(identity, hint);
@@ -166,6 +171,7 @@ export class Replicas {
    * @throws MsmError as `read`; what was taken is then given back
    */
   async lock(identity: SessionIdentity, hint: Hint, lease: Lease): Promise<ReadResult | LockedRecord> {
+    if (this.#suspicion.starting !== undefined) await this.#suspicion.starting;
     const missed = this.#missedEnd(identity);
     if (missed !== undefined) return missed;
     const trusted = this.#trusted(identity, hint);
@@ -319,6 +325,7 @@ export class Replicas {
   }
 
   close(): void {
+    this.#suspicion.stop();
     this.#missed.close();
   }
 

@@ -370,6 +370,11 @@ export class RingNode {
     if (this.#leftMs === undefined) this.#parts.events.emit("nodeReconnected", { node: this.id });
   }
 
+  /** What it has may be older than its copies, and is compared with them from now on. */
+  suspect(): void {
+    if (!this.#isOff) this.#suspect();
+  }
+
   #suspect(): void {
     this.#suspectSinceMs = this.#now();
     this.#suspectUntilMs = this.#suspectSinceMs + this.#parts.recordLife.longestMs;
