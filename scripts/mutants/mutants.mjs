@@ -8,7 +8,9 @@ const memcached = `${core}/storage/memcached.ts`;
 const memcachedMeta = `${core}/storage/memcached-meta.ts`;
 const redis = `${core}/storage/redis.ts`;
 const redisScripts = `${core}/storage/redis-scripts.ts`;
-const replicas = `${core}/failover/replicas.ts`;
+const burials = `${core}/failover/burials.ts`;
+const nodeReader = `${core}/failover/node-reader.ts`;
+const recordWriter = `${core}/failover/record-writer.ts`;
 
 /**
  * A test of the storage contract, as one driver runs it.
@@ -449,7 +451,7 @@ export const mutants = [
     breaks: "the record is let go instead: who loaded the session before writes it again",
     changes: [
       {
-        file: replicas,
+        file: burials,
         find: "const isTaken = await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs));",
         replace: "const isTaken = (await node.run((storage) => storage.touch(key, 1))) || bytes.length > 0;",
       },
@@ -463,7 +465,7 @@ export const mutants = [
     breaks: "the copy of a destroyed session is taken for the session once its primary is gone or empty",
     changes: [
       {
-        file: replicas,
+        file: burials,
         find: "[...ring.nodes, ...ring.leaving].map(async (node) => {\n        const end = await this.#buryOn",
         replace:
           "[ring.place(identity.digest)].map(async (node) => {\n        const end = await this.#buryOn",
@@ -481,7 +483,7 @@ export const mutants = [
     breaks: "the copy goes to the first node of the list, where no reader looks next",
     changes: [
       {
-        file: replicas,
+        file: recordWriter,
         find: "for (const node of ring.targets(home)) {\n      if (node === homeNode) continue;",
         replace:
           "for (const node of ring.nodes.filter((other) => other.reachable)) {\n      if (node === homeNode) continue;",
@@ -499,7 +501,7 @@ export const mutants = [
     breaks: "the copy goes to any node that is up: each process looks for it elsewhere",
     changes: [
       {
-        file: replicas,
+        file: recordWriter,
         find: "for (const node of ring.targets(home)) {\n      if (node === homeNode) continue;",
         replace:
           "for (const node of [...ring.targets(home)].sort(() => Math.random() - 0.5)) {\n      if (node === homeNode) continue;",
@@ -561,7 +563,7 @@ export const mutants = [
     breaks: "a node that does not answer counts as one that has nothing: users are logged out",
     changes: [
       {
-        file: replicas,
+        file: nodeReader,
         find: 'return { kind: "unknown", node, error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE") };',
         replace: 'return { kind: "absent", node };',
       },
@@ -575,7 +577,7 @@ export const mutants = [
     breaks: "a node that is known to be down counts as one that has nothing: users are logged out",
     changes: [
       {
-        file: replicas,
+        file: nodeReader,
         find: "isUnasked(node) && node.mayHoldRecords",
         replace: "isUnasked(node) && false",
       },
@@ -693,10 +695,10 @@ export const mutants = [
     breaks: "a session whose lease another process holds is loaded without it",
     changes: [
       {
-        file: replicas,
-        find: "      const loaded = await node.run((storage) => storage.load(this.#key(identity), options));\n",
+        file: nodeReader,
+        find: "      const loaded = await node.run((storage) => storage.load(this.key(identity), options));\n",
         replace:
-          '      let loaded = await node.run((storage) => storage.load(this.#key(identity), options));\n      if (loaded.kind === "locked") loaded = await node.run((storage) => storage.load(this.#key(identity)));\n',
+          '      let loaded = await node.run((storage) => storage.load(this.key(identity), options));\n      if (loaded.kind === "locked") loaded = await node.run((storage) => storage.load(this.key(identity)));\n',
       },
     ],
     catchers: [twoHolders("non-sticky: nobody else is let in while a request has its session to itself")],
@@ -721,7 +723,7 @@ export const mutants = [
       "a session that was destroyed is found on a node that is leaving, once its tombstone is gone elsewhere",
     changes: [
       {
-        file: replicas,
+        file: burials,
         find: "[...ring.nodes, ...ring.leaving].map(async (node) => {\n        const end = await this.#buryOn",
         replace: "ring.nodes.map(async (node) => {\n        const end = await this.#buryOn",
       },

@@ -166,7 +166,7 @@ for (const { kind, skip, reason } of nodeKinds) {
         expect({ ...session?.attributes }).toEqual({ foo: "bar", n: 1 });
         expect(setCookie).toBeDefined();
         expect(partsOf(client.cookie)).toMatchObject({ id, hint: "n3" });
-        expect(await versionOn(n3, id)).toBe(2);
+        expect(await versionOn(n3, id)).toBeGreaterThan(1);
       },
     );
 

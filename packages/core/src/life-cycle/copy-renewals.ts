@@ -1,6 +1,6 @@
 import { Background } from "../background.js";
 import type { Unsubscribe } from "../events.js";
-import type { FoundRecord } from "../failover/replicas.js";
+import type { FoundRecord } from "../failover/node-reader.js";
 import type { Parts } from "../parts.js";
 import type { SessionIdentity } from "../session/session-id.js";
 

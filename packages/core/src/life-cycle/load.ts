@@ -1,5 +1,6 @@
 import { MsmError } from "../errors.js";
-import type { FoundRecord, Hint, ReadResult } from "../failover/replicas.js";
+import type { FoundRecord } from "../failover/node-reader.js";
+import type { Hint, ReadResult } from "../failover/record-search.js";
 import type { LeasePlace } from "../locking/leased-lock.js";
 import type { LeaseAttempt, Leased } from "../locking/leases.js";
 import type { Parts } from "../parts.js";

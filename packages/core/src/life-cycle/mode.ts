@@ -1,4 +1,4 @@
-import type { Hint } from "../failover/replicas.js";
+import type { Hint } from "../failover/record-search.js";
 import type { Waiting } from "../locking/waiting.js";
 import type { SessionIdentity } from "../session/session-id.js";
 import type { SessionExchange, SessionRequest } from "./exchange.js";

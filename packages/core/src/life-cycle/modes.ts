@@ -1,4 +1,4 @@
-import type { Hint } from "../failover/replicas.js";
+import type { Hint } from "../failover/record-search.js";
 import { waitingFor } from "../locking/waiting.js";
 import type { Parts } from "../parts.js";
 import { identify, type SessionIdentity } from "../session/session-id.js";

@@ -1,5 +1,5 @@
 import type { SessionCookie } from "../cookie/session-cookie.js";
-import type { Hint, ReadResult } from "../failover/replicas.js";
+import type { Hint, ReadResult } from "../failover/record-search.js";
 import { type Leased, Leases } from "../locking/leases.js";
 import type { SessionLock } from "../locking/session-lock.js";
 import { waitingFor } from "../locking/waiting.js";

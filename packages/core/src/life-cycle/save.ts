@@ -1,5 +1,6 @@
 import { MsmError } from "../errors.js";
-import type { Ended, FoundRecord, Replaced } from "../failover/replicas.js";
+import type { Ended, FoundRecord } from "../failover/node-reader.js";
+import type { Replaced } from "../failover/record-writer.js";
 import type { SessionLock } from "../locking/session-lock.js";
 import type { Parts } from "../parts.js";
 import {

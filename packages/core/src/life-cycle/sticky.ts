@@ -1,7 +1,8 @@
 import { Background, forEachLimited } from "../background.js";
 import type { SessionCookie } from "../cookie/session-cookie.js";
 import { MsmError } from "../errors.js";
-import type { FoundRecord, Hint, ReadResult } from "../failover/replicas.js";
+import type { FoundRecord } from "../failover/node-reader.js";
+import type { Hint, ReadResult } from "../failover/record-search.js";
 import type { ResolvedStickyOptions } from "../options.js";
 import type { Parts } from "../parts.js";
 import type { LiveSession } from "../session/live-session.js";

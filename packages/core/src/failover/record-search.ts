@@ -1,0 +1,222 @@
+import { MsmError } from "../errors.js";
+import type { EventEmitter } from "../events.js";
+import type { RecordSealer } from "../session/record.js";
+import type { SessionIdentity } from "../session/session-id.js";
+import { isTombstone } from "../storage/record-prefix.js";
+import type { Lease } from "../storage/storage.js";
+import type { MissedRecords } from "./missed-records.js";
+import {
+  type Answer,
+  checkAbsent,
+  type Ended,
+  endOf,
+  type FoundRecord,
+  foundOrEnded,
+  type LockedRecord,
+  type NodeReader,
+  newestOf,
+} from "./node-reader.js";
+import type { Ring } from "./ring.js";
+import type { RingNode } from "./ring-node.js";
+import type { SharedSuspicion } from "./shared-suspicion.js";
+
+/**
+ * Where a session is said to be: the id of the node, from a cookie; or, where there is no cookie, a guess, which decides
+ * nothing where another node has a newer record.
+ */
+export type Hint = string | { readonly guess: string };
+
+/** A session's newest record, or why there is none. */
+export type ReadResult = FoundRecord | "absent" | Ended;
+
+/** What a search needs. */
+export interface RecordSearchParts {
+  readonly ring: Ring;
+  readonly sealer: RecordSealer;
+  readonly events: EventEmitter;
+  readonly reader: NodeReader;
+  readonly missed: MissedRecords;
+  readonly suspicion: SharedSuspicion;
+}
+
+/**
+ * Finds a session's newest record on the ring.
+ *
+ * The hinted node is asked alone while it can be believed. Where it has nothing, is down, suspect or spoilt, all that can
+ * be reached are asked, the highest version wins, and the node that the session goes on with gets it. "Absent" is an
+ * answer only when every node that may hold a copy gave it.
+ */
+export class RecordSearch {
+  readonly #parts: RecordSearchParts;
+  readonly #reader: NodeReader;
+
+  constructor(parts: RecordSearchParts) {
+    this.#parts = parts;
+    this.#reader = parts.reader;
+  }
+
+  /**
+   * Finds a session's newest record, and lets its time to live start anew.
+   * @param leftMs where this is no use of the session: what is left of its life, and stays so
+   * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it cannot be known whether there is one, or which is the newest
+   */
+  async read(identity: SessionIdentity, hint: Hint, leftMs?: number): Promise<ReadResult> {
+    if (this.#parts.suspicion.starting !== undefined) await this.#parts.suspicion.starting;
+    const missed = this.#missedEnd(identity);
+    if (missed !== undefined) return missed;
+    const trusted = this.#trusted(identity, hint);
+    const answer = trusted && (await this.#reader.ask(identity, trusted, { leftMs }));
+    if (answer?.kind === "found") return foundOrEnded(answer);
+    return this.#readAll(identity, hint, answer, leftMs);
+  }
+
+  /**
+   * As `read`, together with the session's lease, which is on the node that the session goes on with: in one round trip
+   * where that is the hinted one. Nothing is locked where there is no session.
+   * @throws MsmError as `read`; what was taken is then given back
+   */
+  async lock(identity: SessionIdentity, hint: Hint, lease: Lease): Promise<ReadResult | LockedRecord> {
+    if (this.#parts.suspicion.starting !== undefined) await this.#parts.suspicion.starting;
+    const missed = this.#missedEnd(identity);
+    if (missed !== undefined) return missed;
+    const trusted = this.#trusted(identity, hint);
+    const answer = trusted && (await this.#reader.askForLease(identity, trusted, lease));
+    if (answer?.kind === "found") return foundOrEnded(answer);
+    if (answer?.kind === "locked") return answer;
+
+    // What was asked in vain, or has only a damaged record, may have given the lease all the same.
+    if (trusted !== undefined && answer?.kind !== "absent") this.#unlockSoon(trusted, identity, lease.token);
+    const found = await this.#readAll(identity, hint, answer);
+    return found === "absent" || found.kind === "ended" ? found : this.#lockFound(identity, found, lease);
+  }
+
+  /** The end of the session, where this process knows of it and a node does not yet. */
+  #missedEnd(identity: SessionIdentity): Ended | undefined {
+    const tombstone = this.#parts.missed.tombstone(this.#reader.key(identity));
+    return tombstone && endOf(this.#parts.sealer.open(identity, tombstone));
+  }
+
+  /** The node that the hint names, where it can be asked alone. */
+  #trusted(identity: SessionIdentity, hint: Hint): RingNode | undefined {
+    if (typeof hint !== "string") return undefined;
+    const hinted = this.#parts.ring.node(hint);
+    return hinted?.reachable === true && !hinted.isSuspect(this.#reader.key(identity)) ? hinted : undefined;
+  }
+
+  /** Asks all nodes that can be reached, but for the one that has answered already. */
+  async #readAll(
+    identity: SessionIdentity,
+    hinted: Hint,
+    asked: Answer | undefined,
+    leftMs?: number,
+  ): Promise<ReadResult> {
+    const { ring } = this.#parts;
+    const hint = typeof hinted === "string" ? hinted : hinted.guess;
+    const isSuspect = ring.node(hint)?.isSuspect(this.#reader.key(identity)) === true;
+    const members = ring.nodes; // whoever joins meanwhile is none of those that may have it
+    const others = ring.holders(hint).filter((node) => node.reachable && node !== asked?.node);
+    const answers = await Promise.all(others.map((node) => this.#reader.askHolder(identity, node, leftMs)));
+    if (asked !== undefined) answers.unshift(asked);
+    const newest = newestOf(answers);
+    if (newest === undefined) {
+      checkAbsent(answers, members);
+      return "absent";
+    }
+    this.#checkCompared(answers, isSuspect);
+    const home = typeof hinted === "string" ? hinted : newest.node.id;
+    return this.#settle(identity, home, newest, answers, leftMs);
+  }
+
+  /** The session goes on with a node that was asked for the record alone. */
+  async #lockFound(
+    identity: SessionIdentity,
+    found: FoundRecord,
+    lease: Lease,
+  ): Promise<ReadResult | LockedRecord> {
+    const answer = await this.#reader.askForLease(identity, found.node, lease);
+    switch (answer.kind) {
+      case "locked":
+        return answer;
+      case "found":
+        // It may have been changed since; an older one can only be what the repair of the node left behind.
+        return answer.revision.version < found.revision.version
+          ? { ...found, isWanted: answer.isWanted === true }
+          : foundOrEnded(answer);
+      default:
+        this.#unlockSoon(found.node, identity, lease.token);
+        throw answer.kind === "unknown"
+          ? answer.error
+          : new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", `node ${found.node.id} lost the session meanwhile`);
+    }
+  }
+
+  /** For a lease that may have been taken; where that fails as well, it ends by itself. */
+  #unlockSoon(node: RingNode, identity: SessionIdentity, token: string): void {
+    node.run((storage) => storage.unlock(this.#reader.key(identity), token)).catch(() => {});
+  }
+
+  /** Lets the session go on where it should, with the newest record there. */
+  async #settle(
+    identity: SessionIdentity,
+    hint: string,
+    newest: FoundRecord,
+    answers: readonly Answer[],
+    leftMs: number | undefined,
+  ): Promise<ReadResult> {
+    const answered = answers.filter((answer) => answer.kind !== "unknown").map((answer) => answer.node);
+    const home = this.#parts.ring.targets(hint).find((node) => answered.includes(node)) ?? newest.node;
+    const ttlMs = leftMs ?? newest.record.idleTimeoutMs;
+    const behind = answered.filter((node) => node !== newest.node && this.#isBehind(node, newest, answers));
+    // A tombstone goes to all that lack it; a session to the one node that it goes on with, its copy follows its use.
+    const wanting = isTombstone(newest.bytes) ? behind : behind.filter((node) => node === home);
+    const taken = await Promise.all(wanting.map((node) => this.#repair(identity, node, newest.bytes, ttlMs)));
+    if (isTombstone(newest.bytes)) return endOf(newest.record);
+
+    const settled = home === newest.node || !behind.includes(home) || taken[0] === true ? home : newest.node;
+    if (this.#parts.ring.nodes.every((node) => answered.includes(node)))
+      settled.confirm(this.#reader.key(identity));
+    const alsoOn = answers.flatMap((answer) => (answer.kind === "found" ? [answer.node.id] : []));
+    if (settled === newest.node) return { ...newest, alsoOn };
+    const own = answers.find((answer) => answer.node === settled);
+    const revision =
+      own?.kind === "found" && taken.length === 0 ? own.revision : { version: newest.record.version };
+    return { ...newest, node: settled, revision, alsoOn };
+  }
+
+  #isBehind(node: RingNode, newest: FoundRecord, answers: readonly Answer[]): boolean {
+    const answer = answers.find((candidate) => candidate.node === node);
+    return answer?.kind !== "found" || answer.revision.version < newest.revision.version;
+  }
+
+  async #repair(
+    identity: SessionIdentity,
+    node: RingNode,
+    bytes: Uint8Array,
+    ttlMs: number,
+  ): Promise<boolean> {
+    try {
+      const written = await node.run((storage) =>
+        storage.putIfNewer(this.#reader.key(identity), bytes, ttlMs),
+      );
+      if (written) this.#repaired(identity, node);
+      return true;
+    } catch {
+      return false; // the session stays where it was found
+    }
+  }
+
+  #repaired(identity: SessionIdentity, node: RingNode): void {
+    this.#parts.events.emit("repaired", { session: identity.name, node: node.id });
+  }
+
+  /** A suspect node's record counts for nothing while a node that may have a newer one is asked in vain. */
+  #checkCompared(answers: readonly Answer[], isSuspect: boolean): void {
+    const silent = answers.find((answer) => answer.kind === "unknown" && (isSuspect || answer.isNewerFormat));
+    if (silent?.kind !== "unknown") return;
+    throw new MsmError(
+      "MSM_ERR_STORAGE_UNAVAILABLE",
+      `node ${silent.node.id} may have a newer version of the session, which cannot be read now`,
+      { cause: silent.error },
+    );
+  }
+}

@@ -1,0 +1,273 @@
+import { MsmError } from "../errors.js";
+import type { SessionIdentity } from "../session/session-id.js";
+import { isTombstone, versionOf, writeIdOf } from "../storage/record-prefix.js";
+import type { Revision } from "../storage/storage.js";
+import type { MissedRecords } from "./missed-records.js";
+import {
+  checkAbsent,
+  type Ended,
+  endOf,
+  type FoundRecord,
+  type NodeReader,
+  newestOf,
+} from "./node-reader.js";
+import type { Ring } from "./ring.js";
+import type { RingNode } from "./ring-node.js";
+
+/** What became of a write. */
+export type WriteResult =
+  | {
+      readonly kind: "stored";
+      readonly node: RingNode;
+      readonly revision: Revision;
+      /** What was written. */
+      readonly bytes: Uint8Array;
+      /** Whether the lease was given back with it. */
+      readonly gaveBack: boolean;
+    }
+  /** Another wrote a version that this one does not contain. */
+  | { readonly kind: "newer"; readonly found: FoundRecord }
+  | Ended
+  /** No node has the session any more: it expired, was evicted, or all nodes that had it started empty. */
+  | { readonly kind: "gone" };
+
+/** What became of a copy. */
+export type CopyResult =
+  | { readonly kind: "copied" }
+  /** No other node can be reached. */
+  | { readonly kind: "alone" }
+  | { readonly kind: "newer"; readonly found: FoundRecord }
+  | Ended;
+
+/** The version that a write replaces. */
+export interface Replaced {
+  readonly revision: Revision;
+  /** Id of the node that it is known to be on. */
+  readonly node: string;
+  /** Whether the version of a write is one that the new one contains. */
+  contains(writeId: string): boolean;
+}
+
+/** A record that is to be written. */
+export interface WriteRequest {
+  readonly identity: SessionIdentity;
+  /**
+   * Makes the record for the node of that id, always the same write.
+   * @param failed how many nodes may have taken it before without saying so
+   */
+  sealFor(home: string, failed: number): Uint8Array;
+  readonly ttlMs: number;
+  /** Id of the node that has the session, or shall have it. */
+  readonly node: string;
+  /** The revision on that node that this write replaces; undefined for a session that was never stored. */
+  readonly replaces: Replaced | undefined;
+  /** Whether a record that is on no node any more is written again: only who holds the whole session may say so. */
+  readonly recreate: boolean;
+  /** Token of the lease on `node` that is given back with the write. */
+  readonly unlock?: string | undefined;
+}
+
+/** What writing needs. */
+export interface RecordWriterParts {
+  readonly ring: Ring;
+  readonly reader: NodeReader;
+  readonly missed: MissedRecords;
+}
+
+/** Writes a session's record to the node that it goes on with, and its copy to the next. */
+export class RecordWriter {
+  readonly #parts: RecordWriterParts;
+  readonly #reader: NodeReader;
+
+  constructor(parts: RecordWriterParts) {
+    this.#parts = parts;
+    this.#reader = parts.reader;
+  }
+
+  /**
+   * Writes a record that must replace the revision it was made from. Where its node fails, the next one takes it, if
+   * that has nothing newer.
+   * @throws MsmError of the storage where no node took it; the write may have been applied all the same
+   */
+  async write(request: WriteRequest): Promise<WriteResult> {
+    this.#parts.ring.noteRecordLife(request.ttlMs);
+    const home = this.#parts.ring.node(request.node);
+    let trouble: MsmError | undefined;
+    let failed = 0;
+    for (const node of this.#parts.ring.targets(request.node)) {
+      try {
+        const bytes = request.sealFor(node.id, failed);
+        if (node === home) return await this.#writeHome(node, request, bytes);
+        const result = await this.#writeElsewhere(node, request, bytes);
+        // Cookies that are out lead there still, and may be all that is left to find the session by.
+        if (result.kind === "stored" && home !== undefined) {
+          const { identity, ttlMs } = request;
+          this.#keepFor(home, { identity, bytes, ttlMs });
+        }
+        return result;
+      } catch (thrown) {
+        trouble = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
+        failed++;
+      }
+    }
+    throw trouble ?? new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "no storage node can be reached");
+  }
+
+  /** Puts a copy of what was written to `home` on the next node that can be reached. */
+  async copy(identity: SessionIdentity, home: string, bytes: Uint8Array, ttlMs: number): Promise<CopyResult> {
+    const { ring } = this.#parts;
+    const homeNode = ring.node(home);
+    const rightful = ring.candidates(home)[1];
+    for (const node of ring.targets(home)) {
+      if (node === homeNode) continue;
+      try {
+        const written = await node.run((storage) =>
+          storage.putIfNewer(this.#reader.key(identity), bytes, ttlMs),
+        );
+        if (!written) return await this.#compareCopy(identity, bytes, node, homeNode);
+        if (node !== rightful) this.#keepFor(rightful, { identity, bytes, ttlMs });
+        return { kind: "copied" };
+      } catch {
+        // The node's watch has noted it. A copy is as good on the next one.
+      }
+    }
+    this.#keepFor(rightful, { identity, bytes, ttlMs });
+    return { kind: "alone" };
+  }
+
+  /** Sees to it, in the background, that the node which a cookie names has a session's newest record as well. */
+  follow(node: string, identity: SessionIdentity, bytes: Uint8Array, ttlMs: number): void {
+    const { ring } = this.#parts;
+    // Other processes may not know yet that a node is leaving.
+    const named = ring.node(node) ?? ring.leaving.find(({ id }) => id === node);
+    this.#keepFor(named, { identity, bytes, ttlMs });
+  }
+
+  async #writeHome(node: RingNode, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
+    const { identity, ttlMs, replaces, unlock } = request;
+    const key = this.#reader.key(identity);
+    if (replaces !== undefined && replaces.node !== node.id) {
+      // The number of a version says nothing about another node: two processes may have given it to two of them.
+      const fork = await this.#forkOn(node, request);
+      if (fork !== undefined) return this.#outcomeOf(fork, bytes);
+    }
+    const saved = await node.run((storage) =>
+      storage.save(key, bytes, ttlMs, {
+        expect: expected(replaces, node),
+        ...(unlock === undefined ? {} : { unlock }),
+      }),
+    );
+    if (saved.kind === "stored") {
+      return this.#stored(node, identity, bytes, saved.revision, unlock !== undefined);
+    }
+    if (saved.kind === "gone") return this.#writeAgain(node, request, bytes);
+
+    const found = await this.#reader.inspect(identity, node);
+    if (found === undefined) return this.#writeAgain(node, request, bytes);
+    if (replaces !== undefined && found.revision.version < replaces.revision.version) {
+      // Older than what the session was loaded from: the node has slept through a write.
+      return this.#writeElsewhere(node, request, bytes);
+    }
+    return this.#outcomeOf(found, bytes);
+  }
+
+  /** The record has left its node: the others may know why. */
+  async #writeAgain(node: RingNode, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
+    const { identity, ttlMs } = request;
+    const members = this.#parts.ring.nodes;
+    const others = this.#parts.ring.holders(node.id).filter((other) => other !== node);
+    const answers = await Promise.all(
+      others.filter((other) => other.reachable).map((other) => this.#reader.askHolder(identity, other)),
+    );
+    const newest = newestOf(answers);
+    const overtaken = request.replaces?.revision.version ?? "";
+    const isNewer = (version: string) => version >= versionOf(bytes) || version > overtaken;
+    // What only a node has that is leaving is yet to be put on a member.
+    const isLeftBehind = newest?.node.isLeaving === true && newest.record.writeId === writeIdOf(bytes);
+    if (newest !== undefined && !isLeftBehind && isNewer(newest.revision.version))
+      return this.#outcomeOf(newest, bytes);
+    if (newest === undefined && !request.recreate) {
+      checkAbsent([...answers, { kind: "absent", node }], members);
+      return { kind: "gone" };
+    }
+    const again = await node.run((storage) =>
+      storage.save(this.#reader.key(identity), bytes, ttlMs, { expect: "absent" }),
+    );
+    if (again.kind === "stored") return this.#stored(node, identity, bytes, again.revision);
+    const found = await this.#reader.inspect(identity, node);
+    return found === undefined ? { kind: "gone" } : this.#outcomeOf(found, bytes);
+  }
+
+  async #writeElsewhere(node: RingNode, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
+    const { identity, ttlMs } = request;
+    const key = this.#reader.key(identity);
+    const fork = await this.#forkOn(node, request);
+    if (fork !== undefined) return this.#outcomeOf(fork, bytes);
+    if (await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs))) {
+      return this.#stored(node, identity, bytes, { version: versionOf(bytes) });
+    }
+    const found = await this.#reader.inspect(identity, node);
+    if (found === undefined)
+      throw new MsmError("MSM_ERR_STORAGE_REFUSED", `node ${node.id} neither took nor has the record`);
+    return this.#outcomeOf(found, bytes);
+  }
+
+  /** A record on another node that does not come before the version which a write replaces. @throws MsmError */
+  async #forkOn(node: RingNode, { identity, replaces }: WriteRequest): Promise<FoundRecord | undefined> {
+    if (replaces === undefined) return undefined;
+    const found = await this.#reader.inspect(identity, node);
+    const isKnown = found === undefined || replaces.contains(found.record.writeId);
+    return isKnown || found.revision.version < replaces.revision.version ? undefined : found;
+  }
+
+  /** A node has this version or a newer one. Ours, whose reply was lost, is stored; another's must be merged. */
+  #outcomeOf(found: FoundRecord, bytes: Uint8Array): WriteResult {
+    if (found.record.writeId === writeIdOf(bytes))
+      return { kind: "stored", node: found.node, revision: found.revision, bytes, gaveBack: false };
+    if (isTombstone(found.bytes)) return endOf(found.record);
+    return { kind: "newer", found };
+  }
+
+  #stored(
+    node: RingNode,
+    identity: SessionIdentity,
+    bytes: Uint8Array,
+    revision: Revision,
+    gaveBack = false,
+  ): WriteResult {
+    node.confirm(this.#reader.key(identity));
+    return { kind: "stored", node, revision, bytes, gaveBack };
+  }
+
+  /**
+   * The copy's node had this version or a newer one. Where the primary has gone on in the meantime, its later writer
+   * made the copy. Where the primary still has ours, two processes wrote to different nodes.
+   */
+  async #compareCopy(
+    identity: SessionIdentity,
+    bytes: Uint8Array,
+    node: RingNode,
+    home: RingNode | undefined,
+  ): Promise<CopyResult> {
+    const copy = await this.#reader.inspect(identity, node);
+    if (copy === undefined || copy.record.writeId === writeIdOf(bytes)) return { kind: "copied" };
+    if (isTombstone(copy.bytes)) return endOf(copy.record);
+    const primary = home && (await this.#reader.ask(identity, home));
+    const superseded = primary?.kind === "found" && primary.record.writeId !== writeIdOf(bytes);
+    return superseded ? { kind: "copied" } : { kind: "newer", found: copy };
+  }
+
+  #keepFor(
+    node: RingNode | undefined,
+    { identity, bytes, ttlMs }: Pick<WriteRequest, "identity" | "ttlMs"> & { readonly bytes: Uint8Array },
+  ): void {
+    if (node !== undefined && !node.failoverOnly)
+      this.#parts.missed.keep(node, this.#reader.key(identity), bytes, ttlMs);
+  }
+}
+
+/** What a node must have: it gave the revision itself, or is only known to have that version. */
+function expected(replaces: Replaced | undefined, node: RingNode): Revision | "absent" {
+  if (replaces === undefined) return "absent";
+  return replaces.node === node.id ? replaces.revision : { version: replaces.revision.version };
+}
