@@ -164,10 +164,10 @@ export class RecordWriter {
 
     const found = await this.#reader.inspect(identity, node);
     if (found === undefined) return this.#writeAgain(node, request, bytes);
-    if (replaces !== undefined && found.revision.version < replaces.revision.version) {
-      // Older than what the session was loaded from: the node has slept through a write.
+    const isOlder = replaces !== undefined && found.revision.version < replaces.revision.version;
+    // The node has slept through a write, which may have been made up for this very moment: nothing there is news.
+    if (isOlder || replaces?.contains(found.record.writeId))
       return this.#writeElsewhere(node, request, bytes);
-    }
     return this.#outcomeOf(found, bytes);
   }
 
