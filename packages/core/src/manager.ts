@@ -34,8 +34,8 @@ export interface SessionManager {
    * Runs `work` on a stored session outside of any request: for WebSocket messages, jobs, timers. What it changes is
    * saved when it is done, unless it throws. Counts as a use of the session.
    *
-   * In sticky mode, call it in the process that owns the session; done elsewhere, the owner sees the change when it saves
-   * the session next.
+   * In sticky mode, call it in the process that owns the session; done elsewhere, the owner sees the change within
+   * a second.
    *
    * @param id the session id, e.g. `req.session.id` of the request that began the work
    * @returns what `work` gives. Rejects with what it throws, with MSM_ERR_SESSION_GONE where there is no such session, and
