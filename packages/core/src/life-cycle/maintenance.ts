@@ -10,6 +10,8 @@ const retryFailedMs = 1000;
 const longestSweepMs = 60_000;
 const shortestSweepMs = 50;
 const secondLookAfterMs = 1000;
+/** How many sessions are looked after again in a second. A node may be away for long, and its answer all that is missing. */
+const mostRetried = 256;
 
 /** The background work of a process' sticky sessions. */
 export interface Maintenance {
@@ -37,23 +39,26 @@ export function startMaintenance(
   let shortestIdleMs = options.idleTimeoutMs;
   let stopSecondLook = () => {};
   let wasOff = parts.ring.isOff;
+  /** Sessions whose backup could not be looked after, as a node did not answer that had to be asked. */
+  const unsettled = new Set<LocalSession>();
   const sweeping = repeat(
     () => Math.min(longestSweepMs, Math.max(shortestSweepMs, shortestIdleMs / 10)),
-    async () => forEachLimited(sessions.sweep().filter(isRenewalDue), atOnce, renew),
+    async () => seeTo(sessions.sweep().filter(isRenewalDue), renew),
   );
   const stops = [
     () => sweeping.stop(),
     repeat(
       () => retryFailedMs,
-      () => pushFailed(),
+      async () => {
+        await pushFailed();
+        await seeToUnsettled();
+      },
     ).stop,
-    events.on("nodeDown", ({ node }) =>
-      background.run(() => forEachLimited(backedUpOn(node), atOnce, putBack)),
-    ),
+    events.on("nodeDown", ({ node }) => background.run(() => seeTo(backedUpOn(node), putBack))),
     events.on("nodeUp", ({ node }) =>
       background.run(async () => {
         await pushFailed();
-        await forEachLimited(backedUpOn(node), atOnce, renew);
+        await seeTo(backedUpOn(node), renew);
       }),
     ),
     events.on("reconfigured", ({ left }) => {
@@ -62,15 +67,13 @@ export function startMaintenance(
       stopSecondLook();
       stopSecondLook = clock.after(secondLookAfterMs, () =>
         background.run(async () => {
-          await forEachLimited(backedUpOutside([]), atOnce, putBack);
-          await forEachLimited(backedUpOutside(left), atOnce, renew);
+          await seeTo(backedUpOutside([]), putBack);
+          await seeTo(backedUpOutside(left), renew);
         }),
       );
     }),
     () => stopSecondLook(),
-    events.on("nodeReconnected", ({ node }) =>
-      background.run(() => forEachLimited(backedUpOn(node), atOnce, renew)),
-    ),
+    events.on("nodeReconnected", ({ node }) => background.run(() => seeTo(backedUpOn(node), renew))),
   ];
 
   return {
@@ -114,14 +117,36 @@ export function startMaintenance(
     await forEachLimited(backups.failed, atOnce, (local) => backups.retry(local));
   }
 
+  /** Looks after backups; those for which that fails are looked after again. */
+  async function seeTo(
+    locals: readonly LocalSession[],
+    work: (local: LocalSession) => Promise<void>,
+  ): Promise<void> {
+    await forEachLimited(locals, atOnce, async (local) => {
+      unsettled.delete(local);
+      await work(local).catch(() => unsettled.add(local)); // behind those that have waited for longer
+    });
+  }
+
+  async function seeToUnsettled(): Promise<void> {
+    if (unsettled.size === 0 || parts.ring.isOff || !parts.ring.nodes.some((node) => node.reachable)) return;
+    sessions.sweep();
+    for (const local of unsettled) {
+      if (sessions.find(local.live) !== local || local.isDoubted) unsettled.delete(local);
+    }
+    const first = [...unsettled].slice(0, mostRetried);
+    const isThere = ({ live }: LocalSession) => parts.ring.node(live.node)?.reachable === true;
+    await seeTo(first, (local) => (isThere(local) ? renew(local) : putBack(local)));
+  }
+
   /** The ring has changed: what a node had that was taken out, and what was in memory alone, goes where it belongs now. */
   async function pushAll(left: readonly string[]): Promise<void> {
     const hasComeOn = wasOff && !parts.ring.isOff;
     wasOff = parts.ring.isOff;
     if (wasOff) return;
     await pushFailed();
-    if (hasComeOn) await forEachLimited(sessions.sweep().filter(isStored), atOnce, renew);
-    else await forEachLimited(backedUpOutside(left), atOnce, putBack);
+    if (hasComeOn) await seeTo(sessions.sweep().filter(isStored), renew);
+    else await seeTo(backedUpOutside(left), putBack);
   }
 
   /** Sessions whose backup is on no member of the ring, or on one whose place another has taken that has its id. */
