@@ -44,6 +44,8 @@ export interface AppReport {
   /** What keeps the process alive, by kind: sockets, timers and the like. */
   readonly resources: Readonly<Record<string, number>>;
   readonly waitingRequests: number;
+  /** Handlers that run now, also those whose clients are gone. */
+  readonly runningHandlers: number;
   readonly localSessions: number;
   readonly unsavedSessions: number;
   readonly nodes: readonly { readonly id: string; readonly state: NodeHealth["state"] }[];

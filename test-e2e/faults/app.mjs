@@ -23,6 +23,8 @@ import { listDigest } from "../history/list-digest.mjs";
 /** @type {AppConfiguration} */
 const configuration = JSON.parse(process.argv[2] ?? "");
 let clockAheadMs = configuration.clockAheadMs;
+/** Handlers that run now, also those whose clients are gone. */
+let runningHandlers = 0;
 
 /** @type {readonly (keyof import("@msm/core").SessionEvents)[]} */
 const loggedEvents = [
@@ -91,11 +93,11 @@ app.get("/state", (request, response) => {
 });
 for (const kind of /** @type {const} */ (["append", "count"])) {
   app.post(`/${kind}`, async (request, response) => {
-    response.json(await (configuration.locking === "all" ? serveLocked : serveShared)(request, kind));
+    response.json(await serve(request, kind));
   });
 }
 app.get("/read", async (request, response) => {
-  response.json(await (configuration.locking === "all" ? serveLocked : serveShared)(request, "read"));
+  response.json(await serve(request, "read"));
 });
 app.use(answerError);
 
@@ -139,6 +141,19 @@ function createClock() {
       return () => clearTimeout(timer);
     },
   };
+}
+
+/**
+ * @param {express.Request} request
+ * @param {OperationKind} kind
+ */
+async function serve(request, kind) {
+  runningHandlers += 1;
+  try {
+    return await (configuration.locking === "all" ? serveLocked : serveShared)(request, kind);
+  } finally {
+    runningHandlers -= 1;
+  }
 }
 
 /**
@@ -225,7 +240,7 @@ function report() {
   const { rss, heapUsed } = process.memoryUsage();
   return {
     ...{ residentBytes: rss, heapBytes: heapUsed, resources },
-    ...{ waitingRequests, localSessions, unsavedSessions },
+    ...{ waitingRequests, localSessions, unsavedSessions, runningHandlers },
     nodes: sessions.manager.health().nodes.map(({ id, state }) => ({ id, state })),
   };
 }

@@ -148,7 +148,7 @@ function judgeRow(
   const losses = splitLosses(stage, found, limits);
   const slowest = slowestOf(stage);
 
-  counts.set("page without a session ms at most", Math.round(pageMs));
+  counts.set("sessionless page ms at most", Math.round(pageMs));
   if (population.probes > 0) counts.set("probes", population.probes);
   if (found.endedByFailedLogin > 0) counts.set("ended by a failed log-in", found.endedByFailedLogin);
   if (population.servedByFormerOwner.length > 0) {

@@ -1,5 +1,6 @@
 import { pause, waitUntil } from "@msm/conformance";
 import { isAcknowledged } from "../../history/operation.js";
+import type { AppReport } from "../app-configuration.js";
 import { isSticky } from "../cell.js";
 import { eachLimited } from "../each-limited.js";
 import { add, demand, type Row, type Stage } from "../row.js";
@@ -57,14 +58,14 @@ async function goAway(stage: Stage): Promise<void> {
       add(stage, "went away", leaving.length);
     }
   });
-  const waiting = async () =>
-    (await Promise.all(bench.apps.map((app) => bench.report(app)))).reduce(
-      (sum, { waitingRequests }) => sum + waitingRequests,
-      0,
-    );
+  const sum = async (count: (report: AppReport) => number) =>
+    (await Promise.all(bench.apps.map((app) => bench.report(app)))).map(count).reduce((a, b) => a + b);
+  const waiting = () => sum(({ waitingRequests }) => waitingRequests);
   await waitUntil("nobody waits any more", async () => (await waiting()) === 0).catch(async () => {
     stage.violations.push(`${await waiting()} requests wait though their clients are gone`);
   });
+  await waitUntil("no handler runs", async () => (await sum(({ runningHandlers }) => runningHandlers)) === 0);
+  await pause(1000); // what they changed last is saved without anybody to tell
   const last = await Promise.all(sessions.map((session) => session.ask("append").answered));
   const worked = last.filter(isAcknowledged).length;
   demand(stage, worked === last.length, `${last.length - worked} sessions cannot be used afterwards`);
