@@ -135,8 +135,11 @@ export class Places {
   }
 
   async #visit(sessions: readonly TrackedSession[]): Promise<void> {
-    this.visits += sessions.length;
-    await eachLimited(sessions, atOnce, (session) => session.ask("read").answered);
+    await eachLimited(sessions, atOnce, async (session) => {
+      if (session.isChanging) return;
+      this.visits += 1;
+      await session.ask("read").answered;
+    });
   }
 }
 
