@@ -41,7 +41,7 @@ describe("reconfigure({ mode }) while exchanges are open", () => {
   });
 
   it("lets an exchange end in sticky mode; what it saves is seen in non-sticky mode", async () => {
-    const { running, manager } = start({ mode: "sticky", backup: "async" });
+    const { running, manager } = start({ mode: "sticky", backup: "async" } as ClusterOptions);
     const client = testClient();
     await client.visit(manager, (attributes) => {
       attributes.n = 1;

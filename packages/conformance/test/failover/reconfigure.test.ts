@@ -308,6 +308,14 @@ describe("what reconfigure() takes", () => {
     },
   );
 
+  it("is checked by the compiler", async () => {
+    const manager = start();
+    // @ts-expect-error -- a secret cannot be changed
+    await expect(manager.reconfigure({ secret: "another" })).rejects.toThrow("secret");
+    // @ts-expect-error -- a slip of the pen
+    await expect(manager.reconfigure({ operationTimeout: 5 })).rejects.toThrow("operationTimeout");
+  });
+
   it.each(["secret", "keyPrefix", "cookie", "codec", "clock"])(
     "says that %s needs a restart",
     async (name) => {

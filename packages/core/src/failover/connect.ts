@@ -28,10 +28,19 @@ export function ringMember(
 }
 
 /** Equal where two nodes are configured alike. Holds passwords, and is never shown. */
-const descriptionOf = (node: ConfiguredNode): string => inspect({ ...node, id: "" }, { depth: 8 });
+function descriptionOf(node: ConfiguredNode): string {
+  const described = { ...node, id: "" };
+  try {
+    return JSON.stringify(described, (_, value: unknown) =>
+      typeof value === "function" ? String(value) : value,
+    );
+  } catch {
+    return inspect(described, { depth: 8 }); // an option that holds itself, or a number that JSON has not
+  }
+}
 
 /** Makes the storage that a configured node names. The client library is loaded now, the server may come later. */
-export function connect(node: ConfiguredNode, { operationTimeoutMs, onWarning }: ConnectOptions): Storage {
+function connect(node: ConfiguredNode, { operationTimeoutMs, onWarning }: ConnectOptions): Storage {
   if (node.storage !== undefined) return node.storage;
   const address = parseNodeUrl(node.url ?? "");
   if (address.kind === "memcached") {
