@@ -146,7 +146,7 @@ for (const { kind, skip, reason } of nodeKinds) {
 
   describe.skipIf(skip)(`reconfigure() on ${kind}${reason}`, () => {
     it.each(modes)(
-      "original 126, %s: a session whose node stops goes to a node that is new, not to the failover node",
+      "original 126: a session whose node stops goes to a node that is new, not to the failover node, %s",
       async (mode) => {
         const [n1, n2, n3] = (await startNodes(kind, 3)) as [RealNode, RealNode, RealNode];
         const process = startProcess([n1, n2], { mode, failoverNodes: "n2" });
@@ -170,7 +170,7 @@ for (const { kind, skip, reason } of nodeKinds) {
       },
     );
 
-    it("original 127, sticky: new sessions go to the node that is no failover node", async () => {
+    it("original 127: new sessions go to the node that is no failover node, sticky", async () => {
       const nodes = await startNodes(kind, 3);
       const process = startProcess(nodes, { mode: "sticky" });
       const nodeOfNewSession = async () => {
