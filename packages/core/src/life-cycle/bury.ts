@@ -26,25 +26,28 @@ export async function bury(
   return before?.successor;
 }
 
+/** The record that ends a session. @param successor where it goes on under a new id, to which the old one leads for a while */
+export const endingRecord = (
+  { identity }: LiveSession,
+  successor: SuccessorPlace | undefined,
+  parts: Parts,
+): Uint8Array =>
+  parts.sealer.tombstone(identity, parts.ring.longestRecordLifeMs, successorTo(successor, parts));
+
 /**
  * Ends a session on its node, if nobody has saved it since this process did. Else takes in what they saved; or notes that
  * they have ended it, and where it goes on.
+ * @param end see `endingRecord`; the same one where this is tried again, so that the first try is known again
  * @returns whether it ended now
  * @throws MsmError of the storage
  */
-export async function endUnlessNewer(
-  live: LiveSession,
-  successor: SuccessorPlace | undefined,
-  parts: Parts,
-): Promise<boolean> {
+export async function endUnlessNewer(live: LiveSession, end: Uint8Array, parts: Parts): Promise<boolean> {
   const { identity, stored } = live;
   if (stored === undefined) return true;
-  const ttlMs = parts.ring.longestRecordLifeMs;
-  const tombstone = parts.sealer.tombstone(identity, ttlMs, successorTo(successor, parts));
   const result = await parts.replicas.write({
     identity,
-    sealFor: () => tombstone,
-    ttlMs,
+    sealFor: () => end,
+    ttlMs: parts.ring.longestRecordLifeMs,
     node: live.node,
     replaces: replacedBy(live),
     recreate: true,
@@ -60,7 +63,8 @@ export function noteEnd(live: LiveSession, successor: Successor | undefined, { c
   const leads = successor !== undefined && clock.now() < successor.untilMs;
   if (leads && live.stored !== undefined && live.successor === undefined) {
     const { id, node } = successor;
-    live.successor = { id, node, base: live.stored.table };
+    const { heir, stored } = live;
+    live.successor = heir?.id === id ? heir : { id, node, base: stored.table };
   }
 }
 

@@ -4,7 +4,7 @@ import type { AttributeTable } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
 import type { SuccessorPlace } from "../session/record.js";
 import type { KeptAttributes } from "../session/session.js";
-import { endUnlessNewer } from "./bury.js";
+import { endingRecord, endUnlessNewer } from "./bury.js";
 import type { Keeper } from "./keeper.js";
 
 /** A session that gets a new id, and is to end under its former one once the new one is stored. */
@@ -51,7 +51,10 @@ export type Ending =
   | { readonly kind: "renewed"; readonly by: LiveSession };
 
 /** Who changes a session faster than it can be handed on changes it after its end. */
-const mostHandOns = 16;
+const mostTries = 32;
+
+/** A node that may have missed the end only, or only its answer, is asked once more. */
+const mostOutages = 2;
 
 /**
  * Ends a session under its former id, unless another request did. What others saved there since it was given up goes
@@ -78,7 +81,7 @@ export async function destroyWithHeirs(
 ): Promise<void> {
   let heir = live.destroyed ? live.successor?.live : undefined;
   let place = await keeper.destroy(live, successor);
-  if (place !== undefined && place.id === successor?.id) return;
+  if (successor !== undefined && [place?.id, heir?.identity.id].includes(successor.id)) return;
   while (heir !== undefined || place !== undefined) {
     const ending: LiveSession | undefined = heir ?? (await keeper.find(place!));
     if (ending === undefined) return;
@@ -96,27 +99,44 @@ export function heirOf(live: LiveSession): LiveSession | undefined {
   return heir;
 }
 
-/** @returns how another request ended the session; undefined where none did */
-async function endUnlessEnded(
-  { former, next, keep, grace, base }: Renewal,
-  keeper: Keeper,
-  parts: Parts,
-): Promise<Ending | undefined> {
-  let handedOn = base;
-  for (let tries = 0; tries < mostHandOns; tries++) {
-    if (former.destroyed) return endingOf(former, keeper);
-    if (keep === "all" && former.table !== handedOn) {
-      // This request saves later than they did.
-      next.rebase(parts.merge(handedOn, next.table, former.table, next.resolve));
-      handedOn = former.table;
-      await keeper.keep(next, next.changes, undefined);
+/**
+ * Hands on what others save under the former id until that ends, under the version check: what came a moment before is in
+ * the new session, and what comes a moment later meets the end.
+ * @returns how another request ended the session; undefined where none did
+ */
+async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): Promise<Ending | undefined> {
+  const { former, next, keep, grace } = renewal;
+  const successor = grace ? placeOf(next) : undefined;
+  const end = endingRecord(former, successor, parts);
+  let handedOn = renewal.base;
+  const isBehind = () => keep === "all" && former.table !== handedOn;
+  const handOn = async () => {
+    // This request saves later than they did.
+    next.rebase(parts.merge(handedOn, next.table, former.table, next.resolve));
+    handedOn = former.table;
+    await keeper.keep(next, next.changes, undefined);
+  };
+
+  let isUnsure = false;
+  for (let tries = 0, outages = 0; tries < mostTries && outages < mostOutages; tries++) {
+    // Where the answer was lost, the end that another request found may be this one.
+    if (former.destroyed && !isUnsure) return endingOf(former, keeper);
+    if (isBehind()) {
+      await handOn();
+      continue; // others may have saved meanwhile
     }
-    const successor = grace ? placeOf(next) : undefined;
-    const isEnded = await endUnlessNewer(former, successor, parts).catch(trueUnlessOutage);
-    if (!isEnded) continue;
-    if (successor !== undefined) former.successor = { ...successor, live: next, base: handedOn };
-    return undefined;
+    if (successor !== undefined) former.heir = { ...successor, live: next, base: handedOn };
+    const isEnded = await endUnlessNewer(former, end, parts).catch(unlessOutage);
+    isUnsure = isEnded === undefined;
+    if (isEnded === true) {
+      former.successor ??= former.heir;
+      break;
+    }
+    if (isUnsure && !isBehind()) outages++;
   }
+  if (isUnsure && former.destroyed) return endingOf(former, keeper);
+  // With grace, who changed it while it ended goes on with the new session, and takes the change along.
+  if (!grace && isBehind()) await handOn();
   return undefined;
 }
 
@@ -127,12 +147,7 @@ async function endingOf({ successor }: LiveSession, keeper: Keeper): Promise<End
 }
 
 /** What no node takes now is kept for all of them. @throws what is no outage */
-function unlessOutage(error: unknown): undefined {
+export function unlessOutage(error: unknown): undefined {
   const isOutage = error instanceof MsmError && error.code.startsWith("MSM_ERR_STORAGE_");
   if (!isOutage) throw error;
-}
-
-function trueUnlessOutage(error: unknown): true {
-  unlessOutage(error);
-  return true;
 }

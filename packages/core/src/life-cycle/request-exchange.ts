@@ -11,7 +11,7 @@ import { conflictResolver } from "./conflicts.js";
 import type { CommitOptions, CommitResult, SessionExchange, SessionRequest } from "./exchange.js";
 import type { Keeper } from "./keeper.js";
 import { create, goneError, type Heritage } from "./load.js";
-import { destroyWithHeirs, endFormer, heirOf, type Renewal, renewed } from "./renewal.js";
+import { destroyWithHeirs, endFormer, heirOf, type Renewal, renewed, unlessOutage } from "./renewal.js";
 import { RequestSession, type SessionHandle } from "./request-session.js";
 
 const unneeded: CommitResult = { outcome: "unneeded" };
@@ -253,7 +253,11 @@ export class RequestExchange implements SessionExchange {
       this.#checkRefusal();
       // Where the session goes on under a new id, what was changed goes there.
       if (outcome !== "discarded" || !(await this.#moveOn())) return outcome;
-      if (this.#owed === 0) return "stored";
+      if (this.#owed > 0) continue;
+      // It was taken along by another request, whose save need not be done yet.
+      const { live: next } = this.#view;
+      if (!next.unsaved) return "stored";
+      this.#owed = next.changes;
     }
   }
 
@@ -287,6 +291,8 @@ export class RequestExchange implements SessionExchange {
     const next = successor.live ?? (await this.#keeper.find(successor));
     if (next === undefined) return false;
     this.#goOnWith(next, successor.base, this.#view.preview());
+    // With this request's changes went all that others had saved together with them.
+    live.successor = { ...successor, live: next, base: live.table };
     return true;
   }
 
@@ -312,8 +318,12 @@ export class RequestExchange implements SessionExchange {
         this.#goOnWith(ending.by, base, next.table);
         await this.#keep(undefined);
       }
-      await destroyWithHeirs(next, this.#keeper);
-      if (ending.kind === "destroyed") return false;
+      await destroyWithHeirs(next, this.#keeper).catch(unlessOutage);
+      if (ending.kind === "destroyed") {
+        // Whoever ended it tells the client of that, and perhaps where it goes on.
+        this.#endedHere = false;
+        return false;
+      }
     }
     return true;
   }

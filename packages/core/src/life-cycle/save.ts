@@ -223,8 +223,9 @@ function pauseAfter(merges: number, { clock, random }: Parts): Promise<void> {
 }
 
 /** The version that a write of this session replaces. */
-export const replacedBy = (live: LiveSession): Replaced | undefined =>
-  live.stored && { ...live.stored, contains: (writeId) => live.contains(writeId) };
+export function replacedBy({ stored, contained }: LiveSession): Replaced | undefined {
+  return stored && { ...stored, contains: (writeId) => contained.has(writeId) };
+}
 
 /** How long the nodes shall keep the record: what is left of the idle timeout, or of the absolute one. */
 function timeToLiveMs(live: LiveSession, { idleForMs = 0 }: SaveContext, { clock }: Parts): number {

@@ -6,7 +6,7 @@ import type { Hint, ReadResult } from "../failover/record-search.js";
 import type { ResolvedStickyOptions } from "../options.js";
 import type { Parts } from "../parts.js";
 import type { LiveSession } from "../session/live-session.js";
-import type { Successor } from "../session/record.js";
+import type { Successor, SuccessorPlace } from "../session/record.js";
 import { identify, type SessionIdentity } from "../session/session-id.js";
 import { Backups } from "./backups.js";
 import { bury, noteEnd } from "./bury.js";
@@ -380,16 +380,13 @@ function stickyKeeper(
         return "kept";
       }
       if (options.backup === "async" && !isLagging(local)) {
-        background.run(() => backups.upTo(local, change).catch((error: unknown) => tellFailed(live, error)));
+        background.run(() => backUpLater(local, change).catch((error: unknown) => tellFailed(live, error)));
         return "stored";
       }
       return within(options.backupTimeoutMs, backUp(local, change));
     },
 
-    async find({ id, node }) {
-      const local = sessions.useTrusted(id) ?? (await takeOver({ id, node, route: undefined, value: "" }));
-      return local?.live;
-    },
+    find: findHeir,
 
     async destroy(live, successor) {
       const { id } = live.identity;
@@ -406,9 +403,26 @@ function stickyKeeper(
     },
   };
 
+  async function findHeir({ id, node }: SuccessorPlace): Promise<LiveSession | undefined> {
+    const local = sessions.useTrusted(id) ?? (await takeOver({ id, node, route: undefined, value: "" }));
+    return local?.live;
+  }
+
   function tellFailed({ identity }: LiveSession, thrown: unknown): void {
     const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
     events.emit("commitFailed", { session: identity.name, error });
+  }
+
+  /** Its request was answered before the session got a new id meanwhile: nobody else takes the change along. */
+  async function backUpLater(local: LocalSession, change: number): Promise<void> {
+    const { live } = local;
+    if ((await backups.upTo(local, change)) !== "ended" || live.successor === undefined) return;
+    const { successor } = live;
+    const next = successor.live ?? (await findHeir(successor));
+    if (next === undefined) return;
+    next.rebase(parts.merge(live.successor.base, live.table, next.table, next.resolve));
+    live.successor = { ...live.successor, live: next, base: live.table };
+    await backups.upTo(sessions.find(next) ?? sessions.adopt(next), next.changes);
   }
 
   function isLagging(local: LocalSession): boolean {

@@ -94,6 +94,8 @@ export class LiveSession {
   resolve: ResolveEncoded;
   /** Of a session that is destroyed: where it goes on under a new id. */
   successor: Succession | undefined;
+  /** Of a session that a request of this process is about to end: what its successor will be, if nobody is faster. */
+  heir: Succession | undefined;
 
   #stored: StoredState | undefined;
   /** What was stored before that, by this process. */
@@ -150,9 +152,9 @@ export class LiveSession {
     return this.#stored;
   }
 
-  /** True where the version of that write is one that this session comes of. */
-  contains(writeId: string): boolean {
-    return this.#contained.includes(writeId);
+  /** Write ids of the versions that this session comes of, as it is now. */
+  get contained(): ReadonlySet<string> {
+    return new Set(this.#contained);
   }
 
   /** Ids of all nodes that a cookie names which may be out, and of those that were found to have the session. */
@@ -243,6 +245,7 @@ export class LiveSession {
     const mine = this.#stored;
     const uncertain = this.#uncertain.get(theirs.writeId);
     if (uncertain !== undefined || mine === undefined) return uncertain ?? emptyTable;
+    if (theirs.writeId === mine.writeId) return mine.table;
     if (theirs.revision.version > mine.revision.version) return mine.table;
     const isSibling = theirs.revision.version === mine.revision.version;
     if (isSibling && this.#previous !== undefined) return this.#previous.table;

@@ -1,0 +1,141 @@
+import { MsmError, type Storage } from "@msm/core";
+import { describe, expect, it } from "vitest";
+import { attributesOf, begin, close, gatedStorage, modes, open } from "./stage.js";
+
+const renewal = { keep: "all", grace: true } as const;
+
+/** A record's version, see the layout of records: the end of a session has the highest of all. */
+const isEnd = (record: Uint8Array) => Buffer.from(record).toString("latin1", 2, 18) === "f".repeat(16);
+
+/** Lets `meet` happen while a session's end is on its way to the node, once; it arrives before that, after it, or not at all. */
+function meetEnd(node: Storage, arrives: "before" | "after" | "never", meet: () => Promise<unknown>): void {
+  const { save } = node;
+  node.save = async (...args) => {
+    if (!isEnd(args[1])) return save.apply(node, args);
+    node.save = save;
+    if (arrives === "before") await save.apply(node, args);
+    await meet();
+    if (arrives === "after") return save.apply(node, args);
+    throw new MsmError("MSM_ERR_STORAGE_TIMEOUT", "no answer");
+  };
+}
+
+describe("what is saved under the old id while a session gets a new one", () => {
+  it.each(modes)("goes along, also where another change is being handed on, %s", async (mode) => {
+    const storage = gatedStorage("save");
+    const { running, one, client } = await begin({
+      mode,
+      nodeIds: ["n1"],
+      createStorage: storage.createStorage,
+    });
+    const old = client.cookie;
+    const renewing = await open(one, old);
+    await renewing.session!.regenerate(renewal);
+    renewing.session!.attributes.own = 1;
+    const early = await open(one, old);
+    early.session!.attributes.early = 1;
+    expect((await close(early)).outcome).toBe("stored");
+    const late = await open(one, old);
+
+    const first = storage.holdNext();
+    const closing = close(renewing);
+    await first.arrived;
+    const handedOn = storage.holdNext();
+    first.letGo();
+    await handedOn.arrived;
+    late.session!.attributes.late = 1;
+    expect((await close(late)).outcome).toBe("stored");
+    handedOn.letGo();
+
+    const { outcome, cookie } = await closing;
+    expect(outcome).toBe("stored");
+    expect(await attributesOf(running.start("app2"), cookie)).toMatchObject({ own: 1, early: 1, late: 1 });
+  });
+
+  it.each([
+    ["with grace", renewal],
+    ["without", { keep: "all" } as const],
+  ])("goes along where the end got lost on its way to the node, %s", async (_, options) => {
+    const { running, one, client } = await begin({ mode: "sticky", nodeIds: ["n1"] });
+    const old = client.cookie;
+    const renewing = await open(one, old);
+    await renewing.session!.regenerate(options);
+    const late = await open(one, old);
+    meetEnd(running.nodes.n1!, "never", async () => {
+      late.session!.attributes.late = 1;
+      expect((await close(late)).outcome).toBe("stored");
+    });
+
+    const { outcome, cookie } = await close(renewing);
+
+    expect(outcome).toBe("stored");
+    const other = running.start("app2");
+    expect((await attributesOf(other, cookie)).late).toBe(1);
+    if (options !== renewal) expect(await attributesOf(other, old)).toEqual({});
+  });
+
+  it.each([
+    ["with grace", renewal, "stored"],
+    ["without", { keep: "all" } as const, "discarded"],
+  ])("ends no renewal by meeting its end, whose answer was lost, %s", async (_, options, met) => {
+    const { running, one, client } = await begin({ mode: "sticky", nodeIds: ["n1"] });
+    const renewing = await open(one, client.cookie);
+    await renewing.session!.regenerate(options);
+    const late = await open(one, client.cookie);
+    meetEnd(running.nodes.n1!, "before", async () => {
+      late.session!.attributes.late = 1;
+      expect((await close(late)).outcome).toBe(met);
+    });
+
+    const { outcome, cookie } = await close(renewing);
+
+    expect(outcome).toBe("stored");
+    expect((await attributesOf(running.start("app2"), cookie)).user).toBe("anna");
+  });
+
+  it.each([
+    ["with grace", renewal],
+    ["without", { keep: "all" } as const],
+  ])('goes along under backup "async", whose requests are answered before, %s', async (_, options) => {
+    const { running, one, client } = await begin({ mode: "sticky", nodeIds: ["n1"], backup: "async" });
+    const renewing = await open(one, client.cookie);
+    await renewing.session!.regenerate(options);
+    const late = await open(one, client.cookie);
+    meetEnd(running.nodes.n1!, "after", async () => {
+      late.session!.attributes.late = 1;
+      expect((await close(late)).outcome).toBe("stored");
+    });
+
+    const { cookie } = await close(renewing);
+    await running.clock.turn(0);
+
+    expect((await attributesOf(running.start("app2"), cookie)).late).toBe(1);
+  });
+
+  it("is no conflict of two requests that go along together and changed different attributes", async () => {
+    const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail" });
+    const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];
+    await client.visit(one, (_, session) => session.regenerate(renewal));
+
+    first.session!.attributes.first = 1;
+    second.session!.attributes.second = 2;
+    const closed = await Promise.all([close(first), close(second)]);
+
+    expect(closed.map(({ outcome }) => outcome)).toEqual(["stored", "stored"]);
+    expect(await attributesOf(running.start("app2"), client.cookie)).toMatchObject({ first: 1, second: 2 });
+  });
+});
+
+it.each(modes)("a renewal that another one overtook takes no cookie from the client, %s", async (mode) => {
+  const { one, client } = await begin({ mode });
+  const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];
+  await first.session!.regenerate({ keep: "all" });
+  await second.session!.regenerate({ keep: "all" });
+
+  const overtaking = await close(first);
+  const overtaken = await close(second);
+
+  expect([overtaking.outcome, overtaken.outcome]).toEqual(["stored", "discarded"]);
+  expect(overtaken.cookie).toBeUndefined();
+  expect((await attributesOf(one, overtaking.cookie)).user).toBe("anna");
+});
