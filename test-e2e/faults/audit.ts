@@ -12,8 +12,8 @@ import type { TrackedSession } from "./tracked-session.js";
 
 /** What is found when all is quiet. */
 export interface Audit {
-  /** Of the sessions that are there: what the ledger says against what they hold. */
-  readonly verdict: Verdict;
+  /** Of the sessions that are there: what the ledger has of them, and what they hold. */
+  readonly histories: readonly TrackedHistory[];
   /** Sessions that nobody had ended, and that no process finds. */
   readonly gone: readonly Absence[];
   /** Appends that were acknowledged for these. */
@@ -23,6 +23,11 @@ export interface Audit {
   /** Sessions that were given up by a log-in that was answered with an error. */
   readonly endedByFailedLogin: number;
   readonly copies: Copies;
+}
+
+/** What is known of a session that is there. */
+export interface TrackedHistory extends JudgedHistory {
+  readonly tracked: TrackedSession;
 }
 
 /** What the nodes hold of the sessions that are there. */
@@ -41,6 +46,10 @@ export interface Copies {
 
 const atOnce = 16;
 
+/** Holds what the ledger says against what the sessions hold. */
+export const judgeSessions = (histories: readonly TrackedHistory[], cell: Cell): Verdict =>
+  judge(histories, isSticky(cell) ? "sticky" : "non-sticky", unlimited);
+
 /** What is overwritten where the response does not wait shows as lost writes, not as forks. */
 const unlimited = () => Number.POSITIVE_INFINITY;
 
@@ -52,14 +61,13 @@ const leasesGoneMs = 6000;
  * stopped.
  */
 export async function audit(population: Population): Promise<Audit> {
-  const { cell } = population.bench;
   const readings = await eachLimited(population.live, atOnce, (session) => readOut(session, population));
   const histories = readings.flatMap(({ final, session }) => historyOf(session, final, population));
   const gone = readings.filter(({ final }) => final === undefined).map(({ session }) => session);
   const unexplained = gone.filter(({ mayBeGone }) => !mayBeGone);
   await probeAll(population);
   return {
-    verdict: judge(histories, isSticky(cell) ? "sticky" : "non-sticky", unlimited),
+    histories,
     gone: unexplained.map((session) => ({
       session,
       what: `${session.name} is gone, and nobody had ended it`,
@@ -111,12 +119,12 @@ const policies: Readonly<Record<Cell["mode"], Policy>> = {
 };
 
 function historyOf(
-  { name }: TrackedSession,
+  tracked: TrackedSession,
   final: FinalState | undefined,
   { ledger, bench }: Population,
-): JudgedHistory[] {
+): TrackedHistory[] {
   const policy = policies[bench.cell.mode];
-  return final === undefined ? [] : [{ ...ledger.historyOf(name, final), policy }];
+  return final === undefined ? [] : [{ ...ledger.historyOf(tracked.name, final), policy, tracked }];
 }
 
 function acknowledgedAppends(session: string, { ledger }: Population): number {

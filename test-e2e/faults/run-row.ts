@@ -1,6 +1,7 @@
 import { pause, waitUntil } from "@msm/conformance";
 import { isAcknowledged } from "../history/operation.js";
-import { type Audit, audit } from "./audit.js";
+import type { Verdict } from "../history/verdict.js";
+import { type Audit, audit, judgeSessions } from "./audit.js";
 import { Bench } from "./bench.js";
 import { type Cell, nameOf } from "./cell.js";
 import { Load } from "./load.js";
@@ -8,7 +9,7 @@ import { type Absence, Population, type RequestNote } from "./population.js";
 import { Pulse } from "./pulse.js";
 import { type Random, seededRandom } from "./random.js";
 import type { Limits, Row, Stage } from "./row.js";
-import { codeIn } from "./tracked-session.js";
+import { codeIn, type TrackedSession } from "./tracked-session.js";
 import { writeTranscript } from "./transcript.js";
 
 /** How a row is run. */
@@ -143,7 +144,6 @@ function judgeRow(
 ): Omit<RowReport, "transcript" | "tookMs"> {
   const { cell, bench, population, counts } = stage;
   const { findings, requests, ledger } = population;
-  const { verdict } = found;
   const limits = row.limits?.(stage);
   const losses = splitLosses(stage, found, limits);
   const slowest = slowestOf(stage);
@@ -178,10 +178,8 @@ function judgeRow(
     requests: requests.filter(({ kind }) => kind !== "state" && kind !== "probe").length,
     acknowledged: ledger.operations.filter(isAcknowledged).length,
     lost: losses.lost,
-    doubled: verdict.doubled,
-    foreign: verdict.violations.filter((each) =>
-      / was served with the session | ended as | holds /.test(each),
-    ).length,
+    doubled: losses.verdict.doubled,
+    foreign: losses.verdict.violations.filter((each) => foreign.test(each)).length,
     resurrected: findings.resurrected.length,
     newIds: findings.newIds.length,
     loggedOut: losses.loggedOut,
@@ -191,28 +189,50 @@ function judgeRow(
   };
 }
 
+const foreign = / was served with the session | ended as | holds /;
+
+interface Losses {
+  readonly violations: string[];
+  readonly withinLimits: string[];
+  readonly lost: number;
+  readonly loggedOut: number;
+  /** Of the sessions that the documentation does not give up. */
+  readonly verdict: Verdict;
+}
+
 /** What is lost, and whether the documentation says that it may be. */
 function splitLosses(
-  { population }: Stage,
-  { verdict, gone, lostWithSessions, disagreements }: Audit,
+  { population, cell }: Stage,
+  { histories, gone, lostWithSessions, disagreements }: Audit,
   limits: Limits | undefined,
-): { violations: string[]; withinLimits: string[]; lost: number; loggedOut: number } {
+): Losses {
   const { findings, ledger } = population;
+  const mayGo = (session: TrackedSession) => limits?.mayGo?.(session) === true;
+  // What may be gone may as well have come back older than it was.
+  const verdict = judgeSessions(
+    histories.filter(({ tracked }) => !mayGo(tracked)),
+    cell,
+  );
+  const givenUp = judgeSessions(
+    histories.filter(({ tracked }) => mayGo(tracked)),
+    cell,
+  );
   const ends = new Map(ledger.operations.map(({ id, endedMs }) => [id, endedMs]));
   const mayBeLost = (violation: string) => {
     const [, id] = /^(\S+) was acknowledged and is lost/.exec(violation) ?? [];
     return id !== undefined && limits?.mayLose?.(ends.get(id) ?? 0) === true;
   };
-  const mayBeAbsent = ({ session }: Absence) => limits?.mayGo?.(session) === true;
   const absences = [...gone, ...disagreements, ...findings.vanished, ...findings.newIds];
+  const mayBeAbsent = ({ session }: Absence) => mayGo(session);
   const words = ({ what }: Absence) => what;
-  const excused = verdict.violations.filter(mayBeLost);
   const unexcused = absences.filter((each) => !mayBeAbsent(each));
+  const excused = verdict.violations.filter(mayBeLost);
   return {
-    violations: [...verdict.violations.filter((each) => !mayBeLost(each)), ...unexcused.map(words)],
-    withinLimits: [...excused, ...absences.filter(mayBeAbsent).map(words)],
-    lost: verdict.lost - excused.length + (gone.every(mayBeAbsent) ? 0 : lostWithSessions),
+    verdict,
     loggedOut: unexcused.filter((each) => !disagreements.includes(each)).length,
+    violations: [...verdict.violations.filter((each) => !mayBeLost(each)), ...unexcused.map(words)],
+    withinLimits: [...excused, ...givenUp.violations, ...absences.filter(mayBeAbsent).map(words)],
+    lost: verdict.lost - excused.length + (gone.every(mayBeAbsent) ? 0 : lostWithSessions),
   };
 }
 

@@ -213,9 +213,11 @@ export class TrackedSession {
     );
     const outcome = outcomeOf(answer);
     const operation = { id, session: this.name, kind, startedMs, endedMs: performance.now(), outcome };
-    this.#population.ledger.record(operation);
     const isAbsent = outcome.kind === "acknowledged" && outcome.reply.tag === undefined;
-    if (isAbsent && this.#mustLeadHere(cookie)) this.#population.noteVanished(this, kind, app);
+    const mustLeadHere = this.#mustLeadHere(cookie);
+    // Who comes with a cookie that a log-in has ended is nobody, and does nothing to this session.
+    if (!isAbsent || mustLeadHere) this.#population.ledger.record(operation);
+    if (isAbsent && mustLeadHere) this.#population.noteVanished(this, kind, app);
     if (answer.kind === "whole") this.#keep(sessionCookieIn(answer.setCookies), cookie, id);
     if (outcome.kind === "acknowledged") this.usedMs.push(operation.endedMs);
     return operation;
