@@ -52,4 +52,30 @@ describe("a deadline", () => {
     await expect(inTime).resolves.toBe("here");
     port1.close();
   });
+
+  it("gives the time anew to what has more to do when the process goes on", async () => {
+    const { port1, port2 } = new MessageChannel();
+    const answered = () => new Promise((resolve) => port1.once("message", resolve));
+    const twoTrips = async () => {
+      await answered();
+      setTimeout(() => port2.postMessage("second"), 10);
+      return answered();
+    };
+
+    const inTime = withDeadline("it", 50, twoTrips, () => {});
+    port2.postMessage("first");
+    const untilMs = performance.now() + 300;
+    while (performance.now() < untilMs);
+
+    await expect(inTime).resolves.toBe("second");
+    port1.close();
+  });
+
+  it("ends what does not come after the process went on either", async () => {
+    const late = withDeadline("it", 20, never, () => {});
+    const untilMs = performance.now() + 200;
+    while (performance.now() < untilMs);
+
+    await expect(late).rejects.toMatchObject({ code: "MSM_ERR_STORAGE_TIMEOUT" });
+  });
 });
