@@ -270,6 +270,11 @@ export class LiveSession {
     return value;
   }
 
+  /** True where nobody can have made anything of the attribute that is not in the table. */
+  isClean(name: string): boolean {
+    return !this.#values.has(name) || this.#clean.has(name);
+  }
+
   has(name: string): boolean {
     return this.#values.has(name) ? this.#values.get(name) !== undefined : this.#table.has(name);
   }

@@ -8,7 +8,7 @@ import type { Attributes } from "./session.js";
 /** An attribute as a request read it last. */
 interface Sight {
   readonly value: unknown;
-  /** Its bytes in the table at that time. */
+  /** Its bytes at that time, with what others had made of it until then. */
   readonly bytes: Uint8Array | undefined;
   /** Whether this request itself assigned it. */
   readonly isMine: boolean;
@@ -51,9 +51,11 @@ export class SessionView {
   read(name: string): unknown {
     const mark = this.#marks.get(name);
     if (mark !== undefined) this.#bringBack(name, mark);
+    const isShared = this.live.holders > 1 && !this.live.isClean(name);
     const value = this.live.handOut(name);
     const seen = this.#seen.get(name);
     this.#see(name, value, seen?.isMine === true && seen.value === value);
+    if (isShared && isObject(value)) this.#seeAsItIs(name);
     if (isObject(value) && !this.#marks.has(name)) this.#mark(name, { object: value });
     return value;
   }
@@ -162,6 +164,20 @@ export class SessionView {
 
   #see(name: string, value: unknown, isMine: boolean): void {
     this.#seen.set(name, { value, bytes: this.live.table.get(name), isMine });
+  }
+
+  /**
+   * Others have this object too, or have assigned it, and no fold has taken what they made of it. As this request sees
+   * it, they are in no conflict about it.
+   */
+  #seeAsItIs(name: string): void {
+    const seen = this.#seen.get(name);
+    if (seen === undefined) return;
+    try {
+      this.#seen.set(name, { ...seen, bytes: this.live.encoded(name) });
+    } catch {
+      // What cannot be encoded cannot be kept either: the fold of whoever made it so says that.
+    }
   }
 
   /** An object that was taken out of the session counts still, for what its handler did to it. */
