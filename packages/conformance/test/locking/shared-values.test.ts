@@ -268,6 +268,42 @@ describe("a refused change of a sticky session", () => {
     await close(next);
   });
 
+  it("is told to who changed an object that the refused request only held, and committed with its own", async () => {
+    const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail" });
+    const { cookie } = client;
+    const [first, second] = [await open(one, cookie), await open(one, cookie)];
+    expect(first.session!.attributes.cart).toEqual({ n: 0 });
+    first.session!.attributes.count += 1;
+    second.session!.attributes.cart.n = 7;
+    second.session!.attributes.own = true;
+    await testClient(cookie).visit(running.start("app2"), (attributes) => {
+      attributes.count += 5;
+    });
+
+    const closed = await Promise.all([close(first), close(second)]);
+
+    const stored = await attributesOf(running.start("app3"), cookie);
+    expect(stored.count).toBe(5);
+    expect(closed[0]!.code).toBe("MSM_ERR_CONFLICT");
+    expect(closed[1]!.outcome === "failed" || stored.cart.n === 7).toBe(true);
+  });
+
+  it("is got out of by reload()", async () => {
+    const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail" });
+    const request = await open(one, client.cookie);
+    request.session!.attributes.count += 1;
+    await testClient(client.cookie).visit(running.start("app2"), (attributes) => {
+      attributes.count += 5;
+    });
+    await expect(request.session!.save()).rejects.toMatchObject({ code: "MSM_ERR_CONFLICT" });
+
+    await request.session!.reload();
+    request.session!.attributes.count += 1;
+
+    expect((await close(request)).outcome).toBe("stored");
+    expect((await attributesOf(running.start("app3"), client.cookie)).count).toBe(6);
+  });
+
   it("is told by regenerate() to who would keep it under the new id", async () => {
     const { one, client } = await begin({ mode: "sticky", onConflict: "fail" });
     const late = await open(one, client.cookie);

@@ -398,6 +398,15 @@ export class LiveSession {
     return given;
   }
 
+  /** The newest change of each of these attributes, where no node has that yet. */
+  unsavedChangesOf(names: Iterable<string>): readonly number[] {
+    if (!this.unsaved) return [];
+    return [...names].flatMap((name) => {
+      const change = this.#changedBy.get(name) ?? 0;
+      return change > this.#savedChanges ? [change] : [];
+    });
+  }
+
   /** True where any change was given up while the requests that have the session now had it. */
   get hasRefusals(): boolean {
     return this.#refused.size > 0;

@@ -84,6 +84,7 @@ export class SessionView {
     this.#marks.clear();
     this.#lost.clear();
     this.#seen.clear();
+    this.#changes.length = 0;
   }
 
   /**
@@ -129,6 +130,8 @@ export class SessionView {
   #foldAll(): number {
     this.#catchUpAll();
     if (this.#marks.size === 0) return 0;
+    // What this request did to an object may have been folded by another that holds it as well.
+    this.#changes.push(...this.live.unsavedChangesOf(this.#marks.keys()));
 
     const change = this.#foldMarked();
     for (const [name, { object }] of this.#marks) {
