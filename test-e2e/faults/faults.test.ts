@@ -18,11 +18,11 @@ const chosen: readonly (readonly [row: string, cell: Cell])[] = [
   ["F5", { storage: "memcached", mode: "non-sticky" }],
   ["F6", { storage: "redis", mode: "sticky" }],
   ["F10", { storage: "memcached", mode: "sticky-async" }],
-  ["F14", { storage: "memcached", mode: "non-sticky" }],
+  ["F15", { storage: "memcached", mode: "non-sticky" }],
   ["F16a", { storage: "redis", mode: "non-sticky" }],
   ["F17", { storage: "memcached", mode: "non-sticky" }],
   ["F22", { storage: "redis", mode: "sticky" }],
-  ["F24", { storage: "memcached", mode: "non-sticky" }],
+  ["F24", { storage: "memcached", mode: "sticky" }],
 ];
 
 function rowOf(id: string): Row {

@@ -31,6 +31,8 @@ export interface Limits {
   readonly why: string;
   /** Whether such a session may be gone, with all that was acknowledged for it. */
   readonly mayGo?: (session: TrackedSession) => boolean;
+  /** Whether what was ended may be served again. Default false. */
+  readonly mayReturn?: boolean;
   /** Whether a write may be lost that was acknowledged at such a moment. */
   readonly mayLose?: (acknowledgedAtMs: number) => boolean;
 }

@@ -41,6 +41,11 @@ export const configurationRows: readonly Row[] = [
     title: "one process knows a node less",
     bench: () => ({ nodeOrder: (app, ids) => (app === "app1" ? ids : ids.slice(0, -1)) }),
     inject: demandWarnings,
+    limits: () => ({
+      why: "a process neither finds nor ends what is on a node that only others know; `nodes` is the same in all",
+      mayGo: () => true,
+      mayReturn: true,
+    }),
   },
 ];
 
@@ -77,8 +82,15 @@ async function waitForExpiry(stage: Stage): Promise<void> {
 }
 
 async function demandWarnings(stage: Stage): Promise<void> {
+  const { bench, population } = stage;
   await faultTime(stage);
-  const { bench } = stage;
+  // Each process gets to see what the other one has written.
+  const quiet = population.live.filter(({ isQuiet }) => isQuiet).slice(0, 40);
+  await eachLimited(quiet, 4, async (session) => {
+    const app = session.app();
+    const via = app && bench.balancer.otherThan(app);
+    if (session.isQuiet) await session.ask("read", { via }).answered;
+  });
   for (const { name } of bench.apps) {
     demand(stage, bench.logs.count("warning", name) > 0, `${name} does not warn of another ring`);
   }
