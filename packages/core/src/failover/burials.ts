@@ -65,7 +65,7 @@ export class Burials {
     ttlMs: number,
   ): Promise<"taken" | Ended | undefined> {
     const key = this.#reader.key(identity);
-    for (let tries = 0; tries < 2 && node.reachable; tries++) {
+    for (let tries = 0; tries < 2 && node.takesRecords; tries++) {
       try {
         const isTaken = await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs));
         return isTaken ? "taken" : await this.#endOn(node, identity, bytes);

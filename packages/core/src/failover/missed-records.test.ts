@@ -13,6 +13,10 @@ class SwitchedNode extends RingNode {
   override get reachable(): boolean {
     return this.isUp;
   }
+
+  override get takesRecords(): boolean {
+    return this.isUp;
+  }
 }
 
 /** A ring of one node, which is not watched by it. */
@@ -46,6 +50,37 @@ describe("a record that a node has missed", () => {
     events.emit("nodeUp", { node: "n1", downMs: 1 });
     await turn(0);
 
+    expect((await storage.load("msm:{key}")).kind).toBe("found");
+    missed.close();
+    await node.close();
+  });
+
+  it("is delivered to a node that is held down yet, once that answers probes", async () => {
+    const { clock, turn } = turnableClock();
+    const events = createEvents();
+    const parts = { clock, events, recordLife: { longestMs: 600_000 }, limits: { operationTimeoutMs: 250 } };
+    const storage = memoryStorage({ clock });
+    const { ping } = storage;
+    const others = () => [{ reachable: true, answersInTime: async () => true }];
+    const node = new RingNode({ id: "n1", storage, failoverOnly: false }, parts, others);
+    const ring = new RingOf([], parts);
+    ring.only = node;
+    const missed = new MissedRecords(ring, events, clock, () => {});
+    for (let round = 0; round < 4; round++) {
+      storage.ping = () => Promise.reject(new Error("away"));
+      while (node.reachable) await turn(100);
+      if (round === 3) break; // held down for 8 s by now
+      storage.ping = ping.bind(storage);
+      while (!node.reachable) await turn(100);
+    }
+    missed.keep(node, "msm:{key}", record, 60_000);
+    await turn(100);
+    expect((await storage.load("msm:{key}")).kind).toBe("absent");
+
+    storage.ping = ping.bind(storage);
+    await turn(2000);
+
+    expect(node.reachable).toBe(false);
     expect((await storage.load("msm:{key}")).kind).toBe("found");
     missed.close();
     await node.close();

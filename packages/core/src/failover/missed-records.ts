@@ -117,15 +117,16 @@ export class MissedRecords {
   }
 
   async #deliverOrRetry(node: RingNode): Promise<void> {
-    const isStuck = await this.#deliverAll(node);
+    const isRefused = await this.#deliverAll(node);
     this.#delivering.delete(node);
-    if (isStuck) this.#onStuck(node);
-    if (isStuck) this.#retryLater(node);
-    else if (node.reachable && this.countFor(node) > 0) void this.#deliver(node); // it came a moment ago
+    if (this.countFor(node) === 0) return;
+    if (!isRefused && node.takesRecords) return void this.#deliver(node); // what is left came a moment ago
+    this.#onStuck(node);
+    this.#retryLater(node);
   }
 
   /** @returns whether the node did not take what it was offered */
-  async #deliverAll(node: RingNode, goesOn = () => node.reachable): Promise<boolean> {
+  async #deliverAll(node: RingNode, goesOn = () => node.takesRecords): Promise<boolean> {
     const backlog = this.#perNode.get(node);
     while (backlog !== undefined && backlog.size > 0 && goesOn()) {
       const batch = backlog.first(deliveredAtOnce);
@@ -135,13 +136,10 @@ export class MissedRecords {
       });
       if (!delivered.includes(true)) return true;
     }
-    return node.isLeaving && !node.reachable && this.countFor(node) > 0;
+    return false;
   }
 
-  /**
-   * A node that merely missed one operation is never going to come up; one that is down is left to `nodeUp`, which nobody
-   * is told of one that is leaving.
-   */
+  /** A node that merely missed one operation is never going to come up, and one that is held down takes it all the same. */
   #retryLater(node: RingNode): void {
     if (this.#retries.has(node) || !this.#perNode.has(node)) return;
     const callOff = this.#clock.after(retryAfterMs, () => {

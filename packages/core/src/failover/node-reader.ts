@@ -47,6 +47,7 @@ export type Answer =
   | FoundRecord
   | LockedRecord
   | { readonly kind: "absent"; readonly node: RingNode }
+  /** What the node has is no record, or of another session. */
   | { readonly kind: "spoilt"; readonly node: RingNode }
   | {
       readonly kind: "unknown";

@@ -164,7 +164,10 @@ export class RecordSearch {
     leftMs: number | undefined,
   ): Promise<ReadResult> {
     const answered = answers.filter((answer) => answer.kind !== "unknown").map((answer) => answer.node);
-    const home = this.#parts.ring.targets(hint).find((node) => answered.includes(node)) ?? newest.node;
+    // A damaged record is in the way of what is written there until it expires, and of the lease.
+    const isSound = (node: RingNode) =>
+      answers.some((answer) => answer.node === node && answer.kind !== "unknown" && answer.kind !== "spoilt");
+    const home = this.#parts.ring.targets(hint).find(isSound) ?? newest.node;
     const ttlMs = leftMs ?? newest.record.idleTimeoutMs;
     const behind = answered.filter((node) => node !== newest.node && this.#isBehind(node, newest, answers));
     // A tombstone goes to all that lack it; a session to the one node that it goes on with, its copy follows its use.

@@ -72,6 +72,8 @@ export class RingNode {
   readonly #latency = new Latency();
   #isJudged = false;
   #pingMs = 0;
+  /** Whether the last probe was answered. */
+  #hasAnswered = false;
   /** Since when it is no member of the ring any more; undefined while it is. */
   #leftMs: number | undefined;
   #upSinceMs: number;
@@ -116,6 +118,11 @@ export class RingNode {
   /** False while it is known that asking would be in vain. */
   get reachable(): boolean {
     return this.#down === undefined;
+  }
+
+  /** Whether it may be given what it missed: also while it is held down, as long as it answers probes. */
+  get takesRecords(): boolean {
+    return this.reachable || (this.#hasAnswered && !this.#isOff);
   }
 
   /** False once it was out of reach for longer than any record lives: what it held has expired. */
@@ -330,6 +337,7 @@ export class RingNode {
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
       if (this.#closed) return false;
+      this.#hasAnswered = false;
       this.#lastError = error.code;
       this.#failures++;
       if (this.#down === undefined && this.#failures >= failuresUntilDown) this.#goDown(error);
@@ -337,6 +345,7 @@ export class RingNode {
     }
     const restarted = this.#run !== undefined && run !== this.#run;
     this.#run = run;
+    this.#hasAnswered = true;
     this.#pingMs = this.#now() - startedMs;
     if (this.#down?.isSlow === true && this.#pingMs > this.#slowMs)
       this.#down.holdUntilMs = Math.max(this.#down.holdUntilMs, this.#now() + slowHoldDownMs);
@@ -358,6 +367,7 @@ export class RingNode {
     const steady = now - this.#upSinceMs >= steadyAfterMs;
     this.#holdDownMs = steady ? firstHoldDownMs : this.#holdDownMs;
     this.#lastError = error.code;
+    this.#hasAnswered = false;
     const holdDownMs = isSlow ? Math.max(this.#holdDownMs, slowHoldDownMs) : this.#holdDownMs;
     this.#down = { sinceMs: now, isSlow, holdUntilMs: now + holdDownMs };
     this.#holdDownMs = Math.min(this.#holdDownMs * 2, longestHoldDownMs);
