@@ -59,6 +59,8 @@ export class RequestExchange implements SessionExchange {
   #owed = 0;
   #commits: Promise<CommitResult> = Promise.resolve(unneeded);
   #failed = false;
+  /** That a fold of what the request did was refused, and what it did besides is in the session all the same. */
+  #isHalfDone = false;
   /** That a change of this request gave way in a conflict: no later commit may say that it worked. */
   #lost: MsmError | undefined;
   #renewCookie = false;
@@ -125,6 +127,8 @@ export class RequestExchange implements SessionExchange {
     if (this.#ended) return;
     this.#ended = true;
     await this.#commits;
+    // Others may hold the session, and would save what this request was told not to have done.
+    if (this.#isHalfDone) this.#view.revert();
     if (this.#lock !== undefined) await this.#release();
     const isKnown = this.#hasChanged || this.#isCommitted;
     if (isKnown && this.#start.isLearnt === true && this.#start.isFound === true) {
@@ -226,7 +230,9 @@ export class RequestExchange implements SessionExchange {
     const renewals = this.#renewals;
     try {
       const before = view.live.changes;
+      this.#isHalfDone = true;
       this.#owed = Math.max(this.#owed, view.fold());
+      this.#isHalfDone = false;
       if (view.live.changes > before) this.#hasChanged = true;
       const kept = await this.#keep(lock);
       const isGone = renewals.length > 0 && !(await this.#endFormers(renewals));
