@@ -4,13 +4,20 @@ import type { App } from "./bench.js";
 
 const everyMs = 200;
 
+/** A page that was asked for and answered; monotonic milliseconds. */
+export interface Beat {
+  readonly app: string;
+  readonly startedMs: number;
+  readonly endedMs: number;
+}
+
 /**
  * Asks processes for a page without a session, again and again: what that takes is the machine's doing, and what all
  * other requests take longer is ours.
  */
 export class Pulse {
-  /** What such a page took at most, in milliseconds, of those that were answered. */
-  slowestMs = 0;
+  /** The pages that were answered; of one process, in the order of their ends. */
+  readonly beats: Beat[] = [];
   readonly #apps: readonly App[];
   #isOver = false;
   #beating: Promise<unknown> | undefined;
@@ -32,13 +39,12 @@ export class Pulse {
   async #beat(app: App): Promise<void> {
     while (!this.#isOver) {
       const startedMs = performance.now();
-      const wasThere = app.isInRotation;
       const answer = await askWorker(app.line, {
         ...{ method: "GET", path: "/plain", cookie: undefined, patienceMs: 15_000 },
       });
-      // One that was stopped meanwhile was slow by itself.
-      const counts = wasThere && app.isInRotation && answer.kind === "whole";
-      if (counts) this.slowestMs = Math.max(this.slowestMs, performance.now() - startedMs);
+      if (answer.kind === "whole") {
+        this.beats.push({ app: app.name, startedMs, endedMs: performance.now() });
+      }
       await pause(everyMs);
     }
   }

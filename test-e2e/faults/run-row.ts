@@ -76,7 +76,10 @@ export async function runRow(
     await bench.allNodesUp();
     const found = await audit(stage.population);
     await pulse.stop();
-    const report = judgeRow(row, stage, found, { bounds, pageMs: pulse.slowestMs });
+    const report = judgeRow(row, stage, found, {
+      bounds,
+      pageMs: Math.max(0, ...measured(stage, pulse.beats).map(tookMs)),
+    });
     const transcript =
       report.violations.length === 0 && !tellsAll
         ? undefined
@@ -237,18 +240,29 @@ function splitLosses(
   };
 }
 
-function slowestOf({ population, standstills }: Stage): RequestNote | undefined {
-  const measured = population.requests.filter(
-    ({ app, startedMs, endedMs }) =>
-      !standstills.some((each) => each.app === app && startedMs < each.toMs && endedMs > each.fromMs),
-  );
-  return measured.reduce<RequestNote | undefined>(
+function slowestOf(stage: Stage): RequestNote | undefined {
+  return measured(stage, stage.population.requests).reduce<RequestNote | undefined>(
     (slowest, each) => (slowest === undefined || tookMs(each) > tookMs(slowest) ? each : slowest),
     undefined,
   );
 }
 
-const tookMs = ({ startedMs, endedMs }: RequestNote) => endedMs - startedMs;
+/** What went from when to when, and to which process. */
+interface Span {
+  readonly app: string | undefined;
+  readonly startedMs: number;
+  readonly endedMs: number;
+}
+
+/** Without what hung in a process that stood still by our doing. */
+function measured<T extends Span>({ standstills }: Stage, spans: readonly T[]): T[] {
+  return spans.filter(
+    ({ app, startedMs, endedMs }) =>
+      !standstills.some((each) => each.app === app && startedMs < each.toMs && endedMs > each.fromMs),
+  );
+}
+
+const tookMs = ({ startedMs, endedMs }: Span) => endedMs - startedMs;
 
 const isServerError = ({ answer }: RequestNote) => answer.kind === "whole" && answer.status >= 500;
 
