@@ -357,6 +357,21 @@ describe("a refused change of a sticky session", () => {
     expect((await attributesOf(running.start("app2"), client.cookie)).items).toEqual(["first", "quick"]);
   });
 
+  it("is told to who counts on from its own value, though a commit of its own took another's along", async () => {
+    const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail" });
+    const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];
+    first.session!.attributes.count += 1;
+    const seen: number = first.session!.attributes.count;
+    second.session!.attributes.count += 1;
+
+    await first.session!.save();
+    first.session!.attributes.count = seen + 1;
+
+    expect((await close(first)).code).toBe("MSM_ERR_CONFLICT");
+    expect((await close(second)).outcome).not.toBe("failed");
+    expect((await attributesOf(running.start("app2"), client.cookie)).count).toBe(2);
+  });
+
   it("is told to who has lost the lock, where another increment follows it", async () => {
     const { running, one, client } = await begin({
       mode: "sticky",

@@ -136,7 +136,9 @@ export class SessionView {
     const change = this.#foldMarked();
     for (const [name, { object }] of this.#marks) {
       const seen = this.#seen.get(name);
-      if (seen !== undefined) this.#see(name, this.live.read(name), seen.isMine);
+      // What another assigned since, this request has not read, though it has just been committed together.
+      const isCurrent = seen !== undefined && Object.is(seen.value, this.live.read(name));
+      if (isCurrent) this.#see(name, seen.value, seen.isMine);
       // An object that was handed out may still be changed after this commit; a primitive value can not.
       if (object === undefined) this.#marks.delete(name);
       else this.#mark(name, { object });
