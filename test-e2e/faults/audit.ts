@@ -31,7 +31,7 @@ export interface TrackedHistory extends JudgedHistory {
 }
 
 /** What the nodes hold of the sessions that are there. */
-export interface Copies {
+interface Copies {
   /** Leases that are left though no request is under way. */
   readonly leases: number;
   /** Sessions whose newest record is on one node alone: in sticky mode all, as the process has the other copy. */

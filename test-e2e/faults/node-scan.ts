@@ -2,7 +2,7 @@ import { connect, type Socket } from "node:net";
 import { tombstoneVersion, versionOf } from "./record-version.js";
 
 /** What a node holds of a session. */
-export interface StoredRecord {
+interface StoredRecord {
   /** 16 hexadecimal digits. */
   readonly version: string;
   readonly isTombstone: boolean;

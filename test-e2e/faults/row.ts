@@ -53,7 +53,7 @@ export interface Stage {
   readonly standstills: Standstill[];
 }
 
-export interface Standstill {
+interface Standstill {
   readonly app: string;
   readonly fromMs: number;
   readonly toMs: number;

@@ -1,61 +1,59 @@
-import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
+import { findProgram } from "@msm/conformance";
 
-/** A certificate with its key: as files, for a server, and as text. */
-export interface Certificate {
-  readonly certFile: string;
-  readonly keyFile: string;
+/** A certificate and its key, as paths and as text. */
+interface Certificate {
+  readonly certPath: string;
+  readonly keyPath: string;
   readonly cert: string;
   readonly key: string;
 }
 
-/** Certificates of one authority, in a folder of their own. */
+/** What TLS needs on both sides. */
 export interface Certificates {
-  /** The authority that signed the others. */
   readonly authority: Certificate;
+  /** Another authority, which nobody here trusts. */
+  readonly stranger: Certificate;
   /** For `localhost` and 127.0.0.1. */
   readonly server: Certificate;
   readonly client: Certificate;
-  /** Deletes the folder. */
-  remove(): Promise<void>;
+  remove(): void;
 }
 
-const run = promisify(execFile);
-
-/** Makes them with openssl. They are good for a day. */
-export async function makeCertificates(): Promise<Certificates> {
-  const folder = await mkdtemp(join(tmpdir(), "msm-certificates-"));
-  const openssl = (...args: string[]) => run("openssl", args, { cwd: folder });
-  const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-  await openssl(
-    ...["req", "-x509", ...newKey, "-keyout", "authority.key", "-out", "authority.pem"],
-    ...["-days", "1", "-subj", "/CN=authority"],
-  );
-  const signed = async (name: string, extensions: string) => {
-    await openssl("req", ...newKey, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${name}`);
-    await writeFile(join(folder, `${name}.ext`), extensions);
-    await openssl(
-      ...["x509", "-req", "-in", `${name}.csr`, "-CA", "authority.pem", "-CAkey", "authority.key"],
-      ...["-CAcreateserial", "-days", "1", "-extfile", `${name}.ext`, "-out", `${name}.pem`],
-    );
+/** Makes certificates of a test's own, by openssl. */
+export function makeCertificates(): Certificates {
+  const folder = mkdtempSync(join(tmpdir(), "msm-tls-"));
+  const openssl = (...args: string[]) =>
+    execFileSync(findProgram("openssl") ?? "openssl", args, { cwd: folder, stdio: "pipe" });
+  const read = (name: string): Certificate => {
+    const [certPath, keyPath] = [join(folder, `${name}.crt`), join(folder, `${name}.key`)];
+    return { certPath, keyPath, cert: readFileSync(certPath, "utf8"), key: readFileSync(keyPath, "utf8") };
+  };
+  const authority = (name: string) => {
+    const subject = ["-subj", `/CN=${name}`, "-days", "2"];
+    openssl("req", "-x509", ...newKey(name), ...subject, "-out", `${name}.crt`);
     return read(name);
   };
-  const read = async (name: string): Promise<Certificate> => {
-    const [certFile, keyFile] = [join(folder, `${name}.pem`), join(folder, `${name}.key`)];
-    return {
-      certFile,
-      keyFile,
-      cert: await readFile(certFile, "utf8"),
-      key: await readFile(keyFile, "utf8"),
-    };
+  const signed = (name: string, extension: string) => {
+    writeFileSync(join(folder, `${name}.ext`), extension);
+    openssl("req", "-new", ...newKey(name), "-subj", `/CN=${name}`, "-out", `${name}.csr`);
+    const by = ["-CA", "authority.crt", "-CAkey", "authority.key", "-CAcreateserial", "-days", "2"];
+    openssl("x509", "-req", "-in", `${name}.csr`, ...by, "-extfile", `${name}.ext`, "-out", `${name}.crt`);
+    return read(name);
   };
   return {
-    authority: await read("authority"),
-    server: await signed("server", "subjectAltName=DNS:localhost,IP:127.0.0.1\n"),
-    client: await signed("client", "extendedKeyUsage=clientAuth\n"),
-    remove: () => rm(folder, { recursive: true, force: true }),
+    authority: authority("authority"),
+    stranger: authority("stranger"),
+    server: signed("server", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
+    client: signed("client", "extendedKeyUsage=clientAuth"),
+    remove: () => rmSync(folder, { recursive: true }),
   };
 }
+
+const newKey = (name: string) => [
+  ...["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"],
+  ...["-keyout", `${name}.key`],
+];

@@ -78,8 +78,8 @@ const withTls = allOf(needsProgram("openssl"), needsOption("--enable-ssl"));
 describe(`memcached with TLS${withTls.reason}`, () => {
   let certificates: Certificates;
 
-  beforeAll(async () => {
-    if (!withTls.skip) certificates = await makeCertificates();
+  beforeAll(() => {
+    if (!withTls.skip) certificates = makeCertificates();
   });
   afterAll(() => certificates?.remove());
 
@@ -90,8 +90,8 @@ describe(`memcached with TLS${withTls.reason}`, () => {
         "-Z",
         "-o",
         [
-          `ssl_chain_cert=${certificates.server.certFile}`,
-          `ssl_key=${certificates.server.keyFile}`,
+          `ssl_chain_cert=${certificates.server.certPath}`,
+          `ssl_key=${certificates.server.keyPath}`,
           ...settings,
         ].join(","),
       )(port);
@@ -157,7 +157,7 @@ describe(`memcached with TLS${withTls.reason}`, () => {
 
     it("shows its own certificate to a server that wants one", async () => {
       const { port } = await start(
-        tlsCommand("ssl_verify_mode=2", `ssl_ca_cert=${certificates.authority.certFile}`),
+        tlsCommand("ssl_verify_mode=2", `ssl_ca_cert=${certificates.authority.certPath}`),
       );
       const { cert, key } = certificates.client;
 

@@ -18,7 +18,7 @@ import {
 import { type RedisServerOptions, redisStorage } from "@msm/core";
 import { Redis, type RedisOptions } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { type Certificates, makeCertificates } from "./certificates.js";
+import { type Certificates, makeCertificates } from "../certificates.js";
 import { documentedAcl, documentedNodes, keepsSessions } from "./deployments.js";
 import { needsRedisWithTls } from "./programs.js";
 

@@ -16,10 +16,10 @@ import { createSessionManager, type SessionManagerOptions } from "@msm/core";
 import { Redis } from "ioredis";
 
 /** The name under which sentinels watch the servers here. */
-export const watchedName = "sessions";
+const watchedName = "sessions";
 
 /** A Redis deployment of a test's own, with a client for each of its servers. */
-export interface Deployment {
+interface Deployment {
   readonly servers: readonly TestServer[];
   /** A client of a server, for what only an operator does. */
   admin(server: TestServer): Redis;
@@ -43,7 +43,7 @@ export interface ClusterDeployment extends Deployment {
   masters(): Promise<readonly ClusterMaster[]>;
 }
 
-export interface ClusterMaster {
+interface ClusterMaster {
   readonly server: TestServer;
   readonly id: string;
   readonly slots: readonly (readonly [first: number, last: number])[];

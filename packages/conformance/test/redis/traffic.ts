@@ -11,7 +11,7 @@ export interface Traffic {
   end(): Promise<TrafficReport>;
 }
 
-export interface TrafficReport {
+interface TrafficReport {
   /** Why requests failed. */
   readonly errors: readonly MsmError[];
   /** Changes that were acknowledged, and not there when a session was used next. */

@@ -35,7 +35,7 @@ export interface MemcachedAnswer {
 }
 
 /** The server refused this request, and goes on with the others. */
-export interface MemcachedTrouble {
+interface MemcachedTrouble {
   readonly status: "trouble";
   readonly error: MsmError;
 }

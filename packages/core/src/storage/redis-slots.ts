@@ -2,7 +2,7 @@ import type { HostAndPort } from "./redis-address.js";
 import { nonsense } from "./redis-errors.js";
 
 /** How many slots a Redis Cluster has. */
-export const slotCount = 16_384;
+const slotCount = 16_384;
 
 /** Which server of a cluster has which slot. */
 export class SlotMap {

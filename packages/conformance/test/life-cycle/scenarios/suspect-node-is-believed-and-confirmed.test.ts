@@ -20,8 +20,8 @@ it("non-sticky: a suspect node's record is not believed, let alone confirmed, wh
   await running.clock.turn(3000);
   expect(
     manager
-      .health().nodes
-      .map(({ state }) => state)
+      .health()
+      .nodes.map(({ state }) => state)
       .sort(),
   ).toEqual(["suspect", "up"]);
 
