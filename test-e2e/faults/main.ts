@@ -4,7 +4,7 @@
  *
  * - `--row F3` and `--cell redis/sticky` take some of it; both may be given more than once, and `--cell redis` means all of
  *   Redis' cells
- * - `--seconds 12` is how long the load of a row runs
+ * - `--seconds 10` is how long the load of a row runs
  * - `--seed 7` makes the same choices again
  * - `--story` writes down the story of every row, not only of those that failed
  * - `--list` only says which rows there are
@@ -22,7 +22,7 @@ const { values: options } = parseArgs({
   options: {
     row: { type: "string", multiple: true, default: [] },
     cell: { type: "string", multiple: true, default: [] },
-    seconds: { type: "string", default: "12" },
+    seconds: { type: "string", default: "10" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
     story: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
