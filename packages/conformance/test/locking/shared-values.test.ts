@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { testClient } from "../../src/index.js";
-import { attributesOf, begin, close, gatedStorage, open } from "./stage.js";
+import { attributesOf, begin, close, gatedStorage, modes, open } from "./stage.js";
 
 describe("requests that share an object of a sticky session", () => {
   it("are in conflict with nobody who only read it, where they assign it back", async () => {
@@ -433,5 +433,37 @@ describe("one request that locked", () => {
 
     expect(await overwrite(3, 3, 4)).not.toContain("failed");
     expect((await attributesOf(one, client.cookie)).count).toBe(4);
+  });
+
+  it.each(modes)("overwrites nothing, though it has saved before and let the others in, %s", async (mode) => {
+    const { running, one, client } = await begin({ mode, locking: "all" });
+    const request = await open(one, client.cookie);
+    request.session!.attributes.count = 1;
+    await request.session!.save();
+    await request.session!.release();
+    await testClient(client.cookie).visit(running.start("app2"), (attributes) => {
+      attributes.count += 10;
+    });
+
+    request.session!.attributes.count = 2;
+
+    expect((await close(request)).code).toBe("MSM_ERR_CONFLICT");
+    expect((await attributesOf(running.start("app3"), client.cookie)).count).toBe(11);
+  });
+
+  it("overwrites nothing, though its change is saved only after its end", async () => {
+    const { running, one, client } = await begin({ mode: "sticky", locking: "all", nodeIds: ["n1"] });
+    const late = await open(one, client.cookie);
+    late.session!.attributes.count += 1;
+    running.nodes.n1!.failNext(2, "MSM_ERR_STORAGE_REFUSED");
+    expect((await close(late)).outcome).toBe("failed");
+    const two = running.start("app2");
+    await testClient(client.cookie).visit(two, (attributes) => {
+      attributes.count += 5;
+    });
+
+    await running.clock.turn(5000); // what failed is tried again
+
+    expect((await attributesOf(running.start("app3"), client.cookie)).count).toBe(5);
   });
 });

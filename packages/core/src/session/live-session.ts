@@ -127,6 +127,8 @@ export class LiveSession {
   readonly #detached = new WeakMap<object, Uint8Array | undefined>();
   /** What each attribute was given since the last fold, the newest on top: a request may take back its own. */
   readonly #unfolded = new Map<string, Unfolded>();
+  /** Whether requests shared it that have all ended. */
+  #isSettled = false;
   /** Names whose value is known to be what the table's bytes decode to. */
   readonly #clean = new Set<string>();
 
@@ -215,6 +217,7 @@ export class LiveSession {
     for (const unsaved of this.#unsavedNames.keys())
       if (unsaved <= change) this.#unsavedNames.delete(unsaved);
     this.#uncertain.clear();
+    this.#relax();
   }
 
   /** Notes that another node has what was stored. */
@@ -483,7 +486,13 @@ export class LiveSession {
       this.#refused.clear();
       this.#refusals.clear();
     }
-    this.resolve = this.defaultResolve;
+    this.#isSettled = true;
+    this.#relax();
+  }
+
+  /** What is unsaved of a request that had the session to itself overwrites nothing, though that request has ended. */
+  #relax(): void {
+    if (this.#isSettled && this.holders === 0 && !this.unsaved) this.resolve = this.defaultResolve;
   }
 
   /** An object that was the same at the last look may have been changed since by whoever holds it. */
