@@ -12,11 +12,11 @@ import {
 
 for (const { kind, skip, reason } of nodeKinds) {
   describe.skipIf(skip)(`two processes that do not agree on whether a ${kind} node is there${reason}`, () => {
-    async function splitView() {
+    async function splitView(options: { locking?: "all" } = {}) {
       const nodes = await startNodes(kind, 3);
       const proxied = await throughProxies(nodes);
-      const cutOff = startProcess(proxied);
-      const connected = startProcess(nodes);
+      const cutOff = startProcess(proxied, options);
+      const connected = startProcess(nodes, options);
       const session = await logInOn("n1", connected);
       const down = nextEvent(cutOff, "nodeDown");
       nodeOf(proxied, "n1").cutOff();
@@ -59,6 +59,21 @@ for (const { kind, skip, reason } of nodeKinds) {
         const read = await testClient(cookie).visit(connected);
         return read.session?.attributes.user === "bob";
       });
+    });
+
+    it("what is refused to one, as the other was faster, stays nowhere", async () => {
+      const { cutOff, connected, client, cookie } = await splitView({ locking: "all" });
+      const [slower, faster] = [testClient(cookie), client];
+      const toBeRefused = await slower.open(connected);
+      await faster.visit(cutOff, (attributes) => {
+        attributes.user = "bob";
+      });
+      toBeRefused.session!.attributes.user = "carl";
+      await slower.finish(toBeRefused);
+
+      const { session } = await testClient(cookie).visit(connected);
+
+      expect(session?.attributes.user).toBe("bob");
     });
   });
 }

@@ -40,7 +40,9 @@ export class Burials {
     const buried = await Promise.all(
       [...ring.nodes, ...ring.leaving].map(async (node) => {
         const end = await this.#buryOn(node, identity, bytes, ttlMs);
+        // An older record that still waits for a node must not reach it later: it may have started empty by then.
         if (end === undefined) this.#parts.missed.keep(node, key, bytes, ttlMs);
+        else this.#parts.missed.supersede(node, key, bytes);
         return end;
       }),
     );

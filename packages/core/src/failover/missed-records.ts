@@ -54,6 +54,13 @@ export class MissedRecords {
     if (!this.#retries.has(node)) void this.#deliver(node);
   }
 
+  /** A node has taken this record in the meantime: what waits for it of the same session, and is older, is done with. */
+  supersede(node: RingNode, key: string, bytes: Uint8Array): void {
+    const backlog = this.#perNode.get(node);
+    const missed = backlog?.get(key);
+    if (missed !== undefined && versionOf(missed.bytes) <= versionOf(bytes)) backlog?.remove(key, missed);
+  }
+
   /** How many records wait for a node. */
   countFor(node: RingNode): number {
     return this.#perNode.get(node)?.size ?? 0;

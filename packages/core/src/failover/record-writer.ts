@@ -235,7 +235,9 @@ export class RecordWriter {
     revision: Revision,
     gaveBack = false,
   ): WriteResult {
-    node.confirm(this.#reader.key(identity));
+    const key = this.#reader.key(identity);
+    node.confirm(key);
+    this.#parts.missed.supersede(node, key, bytes);
     return { kind: "stored", node, revision, bytes, gaveBack };
   }
 

@@ -120,6 +120,11 @@ export class RingNode {
     return this.#down === undefined;
   }
 
+  /** Whether nothing is held against it: it can be reached, and what it has need not be compared. */
+  get isSound(): boolean {
+    return this.#down === undefined && this.#now() >= this.#suspectUntilMs;
+  }
+
   /** Whether it may be given what it missed: also while it is held down, as long as it answers probes. */
   get takesRecords(): boolean {
     return this.reachable || (this.#hasAnswered && !this.#isOff);

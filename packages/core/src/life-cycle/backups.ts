@@ -73,6 +73,7 @@ export class Backups {
     for (let run = this.#runs.get(local); run !== undefined; run = this.#runs.get(local)) {
       await run.done.catch(() => {}); // its own waiters hear of it
     }
+    if (local.live.destroyed) return "ended";
     return this.#start(local).done;
   }
 
@@ -82,6 +83,7 @@ export class Backups {
    * @throws MsmError as `save()`
    */
   async restore(local: LocalSession): Promise<"stored" | "newer" | "ended"> {
+    if (local.live.destroyed) return "ended";
     if (local.live.unsaved || this.#runs.has(local)) return this.upTo(local, local.live.changes);
     const context = this.#context(local);
     const kind = await restore(local.live, context, this.#parts);

@@ -1,4 +1,5 @@
 import type { SessionCookie } from "../cookie/session-cookie.js";
+import type { MsmError } from "../errors.js";
 import type { Hint, ReadResult } from "../failover/record-search.js";
 import { type Leased, Leases } from "../locking/leases.js";
 import type { SessionLock } from "../locking/session-lock.js";
@@ -116,6 +117,39 @@ interface NonStickyParts {
 }
 
 function nonStickyKeeper({ exchanges, copies, leases }: NonStickyParts, parts: Parts): Keeper {
+  /** @param lock what is given back together with the save */
+  async function keepWithCopy(
+    live: LiveSession,
+    lock: SessionLock | undefined,
+  ): Promise<"stored" | "discarded"> {
+    let refused: MsmError | undefined;
+    for (;;) {
+      // A process that has only this request's copy does not write again what no node has any more.
+      const saved = await save(live, { route: "", recreate: false, lock }, parts).catch((error: unknown) => {
+        throw refused ?? error;
+      });
+      if (saved.kind === "ended") {
+        noteEnd(live, saved.successor, parts);
+        return "discarded";
+      }
+      void lock?.release();
+      const copy = await parts.replicas.copy(live.identity, live.node, saved.bytes, saved.ttlMs);
+      if (copy.kind === "ended") {
+        noteEnd(live, copy.successor, parts);
+        return "discarded";
+      }
+      if (copy.kind !== "newer") {
+        if (refused !== undefined) throw refused;
+        if (copy.kind === "copied") copies.noteWritten(live.identity);
+        return "stored";
+      }
+      // Two processes had written to different nodes, each over the version that this write replaced. What stands is
+      // saved in any case, as the primary has what was refused.
+      const refusal = mergeWith(copy.found, live, parts, saved.replaced);
+      refused ??= refusal;
+    }
+  }
+
   return {
     exchanges,
     route: undefined,
@@ -144,26 +178,10 @@ function nonStickyKeeper({ exchanges, copies, leases }: NonStickyParts, parts: P
     },
 
     async keep(live, _change, lock) {
-      for (;;) {
-        // A process that has only this request's copy does not write again what no node has any more.
-        const saved = await save(live, { route: "", recreate: false, lock }, parts);
-        if (saved.kind === "ended") {
-          noteEnd(live, saved.successor, parts);
-          return "discarded";
-        }
-        // The next one reads what the primary has; the copy need not be there for that.
-        void lock?.release();
-        const copy = await parts.replicas.copy(live.identity, live.node, saved.bytes, saved.ttlMs);
-        if (copy.kind === "ended") {
-          noteEnd(live, copy.successor, parts);
-          return "discarded";
-        }
-        if (copy.kind === "copied") copies.noteWritten(live.identity);
-        if (copy.kind !== "newer") return "stored";
-        // Two processes had written to different nodes, each over the version that this write replaced.
-        const refusal = mergeWith(copy.found, live, parts, saved.replaced);
-        if (refusal !== undefined) throw refusal;
-      }
+      // The next one reads what the primary has; the copy need not be there for that. But while a node is in trouble, the
+      // copy may tell that another process has gone on elsewhere.
+      if (parts.ring.nodes.every((node) => node.isSound)) return keepWithCopy(live, lock);
+      return keepWithCopy(live, undefined); // given back with the commit
     },
 
     destroy: (live, successor) => bury(live, parts, successor),

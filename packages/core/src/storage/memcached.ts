@@ -543,5 +543,8 @@ function checked(reply: MemcachedReply): MemcachedAnswer {
   return reply;
 }
 
+/** One session's trouble, and no reason to do without the node. */
 const tooBusy = () =>
-  new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "the key changes faster than it can be read");
+  new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "the key changes faster than it can be read", {
+    isOfOnePart: true,
+  });
