@@ -61,7 +61,9 @@ describe("a record that a node has missed", () => {
     const parts = { clock, events, recordLife: { longestMs: 600_000 }, limits: { operationTimeoutMs: 250 } };
     const storage = memoryStorage({ clock });
     const { ping } = storage;
-    const others = () => [{ reachable: true, answersInTime: async () => true }];
+    const others = () => [
+      { reachable: true, answersInTime: async () => true, findBack: async () => undefined },
+    ];
     const node = new RingNode({ id: "n1", storage, failoverOnly: false }, parts, others);
     const ring = new RingOf([], parts);
     ring.only = node;

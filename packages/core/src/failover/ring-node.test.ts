@@ -28,7 +28,13 @@ function watched(neighbour: { reachable?: boolean; isFast?: boolean } = {}) {
   const node = new RingNode(
     { id: "n1", storage, failoverOnly: false },
     { clock, events, recordLife: { longestMs: 60_000 }, limits: { operationTimeoutMs: 250 } },
-    () => [{ reachable: neighbour.reachable ?? true, answersInTime: async () => neighbour.isFast ?? true }],
+    () => [
+      {
+        reachable: neighbour.reachable ?? true,
+        answersInTime: async () => neighbour.isFast ?? true,
+        findBack: async () => undefined,
+      },
+    ],
   );
   const fail = (
     code: "MSM_ERR_STORAGE_TIMEOUT" | "MSM_ERR_STORAGE_UNAVAILABLE" | "MSM_ERR_STORAGE_REFUSED",

@@ -19,7 +19,12 @@ export interface Neighbour {
   readonly reachable: boolean;
   /** Asks it now. @returns whether it answers, and fast enough */
   answersInTime(): Promise<boolean>;
+  /** Asks it now, where it is down. @returns what lets it come up, if it answers */
+  findBack(): Promise<ComeUp | undefined>;
 }
+
+/** Takes a node for up. @returns what tells others of it */
+type ComeUp = () => () => void;
 
 /**
  * How long a record may live unused: after that, nothing from before a fault is left on a node. Begins with the usual
@@ -357,9 +362,31 @@ export class RingNode {
     if (this.#down === undefined) {
       this.#failures = 0;
       if (restarted) this.#mayHaveRestarted();
-    } else if (this.#now() >= this.#down.holdUntilMs || this.isLeaving || !this.#areOthersReachable)
-      this.#comeUp(this.#down.sinceMs);
+    } else if (this.isLeaving) this.#comeUp()();
+    else if (!this.#areOthersReachable) await this.#comeUpWithOthers();
+    else if (this.#now() >= this.#down.holdUntilMs) this.#comeUp()();
     return true;
+  }
+
+  /**
+   * None could be reached, and one is back: most likely they all are, and other processes know it already. Sessions that
+   * went on with this one alone would be changed in two places.
+   */
+  async #comeUpWithOthers(): Promise<void> {
+    const others = await Promise.all(this.#others().map((other) => other.findBack()));
+    const tell = [() => this.#comeUp(), ...others].map((comeUp) => comeUp?.());
+    for (const told of tell) told?.();
+  }
+
+  /** Asks the node now, where it is down. @returns what lets it come up, if it answers */
+  async findBack(): Promise<ComeUp | undefined> {
+    if (this.#down === undefined) return undefined;
+    try {
+      this.#run = await this.#storage.ping();
+      return () => this.#comeUp();
+    } catch {
+      return undefined; // its own probe notes why
+    }
   }
 
   get #areOthersReachable(): boolean {
@@ -396,14 +423,19 @@ export class RingNode {
     this.#confirmed = new Set();
   }
 
-  #comeUp(downSinceMs: number): void {
+  /** @returns what tells others of it */
+  #comeUp(): () => void {
+    if (this.#down === undefined || this.#closed) return () => {};
     const now = this.#now();
+    const downMs = now - this.#down.sinceMs;
     this.#down = undefined;
+    this.#hasAnswered = true;
     this.#failures = 0;
     this.#upSinceMs = now;
     this.#suspect();
-    if (this.#leftMs !== undefined) return;
-    this.#parts.events.emit("nodeUp", { node: this.id, downMs: now - downSinceMs });
+    return () => {
+      if (this.#leftMs === undefined) this.#parts.events.emit("nodeUp", { node: this.id, downMs });
+    };
   }
 
   #now(): number {
