@@ -1,7 +1,7 @@
 /**
- * `pnpm test`: everything CI runs, and whether the tests notice known defects. A stage that fails does not keep the next
+ * `pnpm test`: everything CI runs, a short soak, and whether the tests notice known defects. A stage that fails does not keep the next
  * from running. The last line alone is `N passed, N failed`, over all test runs, with `, N skipped` behind it where tests
- * were skipped; a failed build or check, or a defect that nothing noticed, counts as one failure. Exit code 1 where
+ * were skipped; a failed build, check or soak, or a defect that nothing noticed, counts as one failure. Exit code 1 where
  * anything failed.
  *
  * With CI set nothing may be skipped: a skipped test is a failure.
@@ -18,6 +18,8 @@ import { addUp, closingLine } from "./totals.mjs";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const reports = mkdtempSync(join(tmpdir(), "msm-test-"));
 const skippedFails = Boolean(process.env.CI);
+/** Alone, as it measures: whatever runs beside it would look like a slow node. */
+const soak = ["soak", "--seconds", "60", "--seed", "1", "--if-installed"];
 
 try {
   const stages = [
@@ -25,6 +27,7 @@ try {
     await runStage("check", [...pnpm(), "run", "check"]),
     await runTests("unit"),
     await runTests("e2e"),
+    await runStage("soak", [process.execPath, join(root, "scripts", "e2e-program.mjs"), ...soak]),
     await runStage("mutants", [process.execPath, join(root, "scripts", "mutants", "run.mjs")]),
   ];
   report(stages);

@@ -107,7 +107,12 @@ await once(server, "listening");
 tell({ kind: "listening", port: /** @type {import("node:net").AddressInfo} */ (server.address()).port });
 
 process.once("SIGTERM", async () => {
+  const closed = once(server, "close");
   server.close();
+  // A connection whose request was under way is idle a moment later, and kept.
+  const closing = setInterval(() => server.closeIdleConnections(), 20);
+  await closed;
+  clearInterval(closing);
   await sessions.manager.close();
   process.exit(0);
 });

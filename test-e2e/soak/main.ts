@@ -5,6 +5,7 @@
  *
  * - `--seconds 600` is about how long it takes
  * - `--seed 7` makes the same choices again
+ * - `--if-installed` does nothing where there is no memcached or Redis on the machine, unless CI is set
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -25,6 +26,7 @@ const { values: options } = parseArgs({
   options: {
     seconds: { type: "string", default: "600" },
     seed: { type: "string", default: String(Date.now() % 1_000_000) },
+    "if-installed": { type: "boolean", default: false },
   },
 });
 
@@ -41,7 +43,7 @@ async function main(): Promise<number> {
   const missing = Object.values(programs).filter((program) => findProgram(program) === undefined);
   if (missing.length > 0) {
     console.error(`there is no ${missing.join(" and no ")} on this machine`);
-    return 2;
+    return options["if-installed"] && !process.env.CI ? 0 : 2;
   }
   const plan = makePlan(seconds, seededRandom(`${options.seed} plan`));
   for (const line of introduction(plan)) console.log(line);

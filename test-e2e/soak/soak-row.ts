@@ -174,16 +174,28 @@ class CellRun {
     const { bench } = this.#stage;
     for (const app of bench.apps) {
       await this.#places.processMayFail();
+      const fromMs = performance.now();
       await this.#during(`F18 ${app.name}`, async () => {
         await app.stop();
         this.#places.noteDeath(app);
         await app.start();
       });
+      this.#demandAllAnswered(app, fromMs);
     }
     for (const { id, server } of bench.nodes) {
       await this.#places.nodeThatMayFail([id]);
       await this.#during(`F18 ${id}`, () => server.restart());
     }
+  }
+
+  /** A process that is asked to end answers what it has begun, and gets no more. */
+  #demandAllAnswered({ name }: App, fromMs: number): void {
+    const { population, violations } = this.#stage;
+    const cut = population.requests.filter(
+      ({ app, endedMs, answer }) => app === name && endedMs > fromMs && isCut(answer),
+    );
+    if (cut.length > 0)
+      violations.push(`${cut.length} requests were not answered when ${name} was restarted`);
   }
 
   /** F16. The processes of a sticky cell are a copy of all there is, so that its nodes may come back empty. */
@@ -226,6 +238,9 @@ function demandNoServerErrors({ violations }: Stage, { outsideFaults }: CellCoun
     violations.push(`${count} requests were answered with ${code} while nothing was at fault`);
   }
 }
+
+const isCut = (answer: RequestNote["answer"]) =>
+  answer.kind === "broken" ? answer.wasSent : codeIn(answer) === "MSM_ERR_CLOSED";
 
 /** Adds how often each error was answered with a status of 500 and above. */
 function tally(requests: readonly RequestNote[], into: Map<string, number>): void {

@@ -54,8 +54,8 @@ export function startExtraUsers(stage: Stage, ratePerSecond: number): ExtraUsers
   };
 }
 
-/** Chooses so that the first is taken twice as often as the second, and so on: few sessions are busy, most are not. */
-export function zipf(exponent = 1): <T>(values: readonly T[], random: Random) => T {
+/** Chooses so that few are busy and most are not: the weight of each falls with its rank (Zipf). */
+export function zipf(exponent = 0.8): <T>(values: readonly T[], random: Random) => T {
   let sums: number[] = [];
   return (values, random) => {
     if (sums.length !== values.length) sums = cumulated(values.length, exponent);
