@@ -288,6 +288,23 @@ describe("a refused change of a sticky session", () => {
     expect(closed[1]!.outcome === "failed" || stored.cart.n === 7).toBe(true);
   });
 
+  it("is told to both that count on from each other, where a third one in another process was faster", async () => {
+    const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail" });
+    const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];
+    first.session!.attributes.count += 1;
+    const moved = testClient(client.cookie);
+    await moved.visit(running.start("app2"), (attributes) => {
+      attributes.count = 5;
+    });
+    await moved.visit(one); // which brings the session of the other two up to date
+
+    second.session!.attributes.count += 1;
+    const closed = [await close(second), await close(first)];
+
+    expect(closed.map(({ code }) => code)).toEqual(["MSM_ERR_CONFLICT", "MSM_ERR_CONFLICT"]);
+    expect((await attributesOf(running.start("app3"), moved.cookie)).count).toBe(5);
+  });
+
   it("is got out of by reload()", async () => {
     const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail" });
     const request = await open(one, client.cookie);

@@ -1,5 +1,5 @@
 import type { Codec } from "../codec/codec.js";
-import type { MsmError } from "../errors.js";
+import { MsmError } from "../errors.js";
 import type { Revision } from "../storage/storage.js";
 import {
   type AttributeTable,
@@ -113,8 +113,9 @@ export class LiveSession {
   readonly #unsavedNames = new Map<number, readonly string[]>();
   /** Changes that gave way to another process', and why. */
   readonly #refused = new Map<number, MsmError>();
-  /** The last refusal that touched an attribute, and the newest change at that time. */
-  readonly #refusals = new Map<string, { readonly atChange: number; readonly error: MsmError }>();
+  /** The last refusal that touched an attribute, and when that was. */
+  readonly #refusals = new Map<string, { readonly moment: number; readonly error: MsmError }>();
+  #refusedFolds = 0;
   /** Decoded or assigned values; an entry of undefined is a deletion that is not folded yet. */
   readonly #values = new Map<string, unknown>();
   /** Tables that may be on a node under their writeId, as nobody knows what became of the write. */
@@ -396,7 +397,7 @@ export class LiveSession {
     // Who reads such an attribute from now on reads what stands.
     for (const name of given) {
       this.#changedBy.delete(name);
-      this.#refusals.set(name, { atChange: this.#changes, error });
+      this.#refusals.set(name, { moment: this.moment, error });
     }
     return given;
   }
@@ -415,10 +416,15 @@ export class LiveSession {
     return this.#refused.size > 0;
   }
 
-  /** Why what was done to an attribute when `change` was the newest change was given up; undefined where it was not. */
-  refusalSince(name: string, change: number): MsmError | undefined {
+  /** Grows with each change, and each that was refused. */
+  get moment(): number {
+    return this.#changes + this.#refusedFolds;
+  }
+
+  /** Why what was done to an attribute at that moment was given up since; undefined where it was not. */
+  refusalSince(name: string, moment: number): MsmError | undefined {
     const refusal = this.#refusals.get(name);
-    return refusal !== undefined && refusal.atChange >= change ? refusal.error : undefined;
+    return refusal !== undefined && refusal.moment >= moment ? refusal.error : undefined;
   }
 
   /** Why the change of that number was given up; undefined where it was not. */
@@ -583,8 +589,16 @@ export class LiveSession {
     } catch (error) {
       this.#drop(name);
       onLost(name);
+      this.#noteRefusedFold(name, error);
       throw error;
     }
+  }
+
+  /** Another request may have assigned it before: what that meets is a conflict though this one's value is gone. */
+  #noteRefusedFold(name: string, error: unknown): void {
+    if (!(error instanceof MsmError) || error.code !== "MSM_ERR_CONFLICT") return;
+    this.#refusals.set(name, { moment: this.moment, error });
+    this.#refusedFolds++;
   }
 
   #resolvedBytes(name: string): Uint8Array | undefined {

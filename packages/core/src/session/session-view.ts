@@ -21,8 +21,8 @@ interface Mark {
   /** Whether it was assigned since the last fold, and what; undefined for a deletion. */
   readonly isAssigned: boolean;
   readonly assigned: unknown;
-  /** The session's newest change when it was marked, or folded last. */
-  readonly atChange: number;
+  /** When it was marked, or folded last, see `LiveSession.moment`. */
+  readonly moment: number;
 }
 
 /**
@@ -155,7 +155,7 @@ export class SessionView {
 
   /** Sees to it that what this request did to an attribute is still there, whatever others did meanwhile. */
   #catchUp(name: string, mark: Mark): void {
-    const refusal = this.live.refusalSince(name, mark.atChange);
+    const refusal = this.live.refusalSince(name, mark.moment);
     const isStillThere = mark.object !== undefined && mark.object === this.live.read(name);
     // Another request's commit had taken it along, and was refused.
     if (refusal !== undefined && !isStillThere) {
@@ -207,7 +207,7 @@ export class SessionView {
 
   #mark(name: string, mark: Partial<Mark>): void {
     const { object, isAssigned = false, assigned } = mark;
-    this.#marks.set(name, { object, isAssigned, assigned, atChange: this.live.changes });
+    this.#marks.set(name, { object, isAssigned, assigned, moment: this.live.moment });
   }
 
   #assign(name: string, value: unknown): void {
