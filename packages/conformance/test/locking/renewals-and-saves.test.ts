@@ -12,7 +12,7 @@ function meetEnd(node: Storage, arrives: "before" | "after" | "never", meet: () 
   const { save } = node;
   node.save = async (...args) => {
     if (!isEnd(args[1])) return save.apply(node, args);
-    node.save = save;
+    node.save = save; // once
     if (arrives === "before") await save.apply(node, args);
     await meet();
     if (arrives === "after") return save.apply(node, args);
@@ -86,6 +86,22 @@ describe("what is saved under the old id while a session gets a new one", () => 
       late.session!.attributes.late = 1;
       expect((await close(late)).outcome).toBe(met);
     });
+
+    const { outcome, cookie } = await close(renewing);
+
+    expect(outcome).toBe("stored");
+    expect((await attributesOf(running.start("app2"), cookie)).user).toBe("anna");
+  });
+
+  it("ends no renewal by meeting its end, which was lost before, and then its answer", async () => {
+    const { running, one, client } = await begin({ mode: "sticky", nodeIds: ["n1"] });
+    const renewing = await open(one, client.cookie);
+    await renewing.session!.regenerate(renewal);
+    const node = running.nodes.n1!;
+    const fromElsewhere = client.cookie!.replace("app1", "app2"); // so that the node is asked
+    meetEnd(node, "never", async () =>
+      meetEnd(node, "before", async () => expect((await attributesOf(one, fromElsewhere)).user).toBe("anna")),
+    );
 
     const { outcome, cookie } = await close(renewing);
 

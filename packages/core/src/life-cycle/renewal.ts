@@ -120,7 +120,7 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
   let isUnsure = false;
   for (let tries = 0, outages = 0; tries < mostTries && outages < mostOutages; tries++) {
     // Where the answer was lost, the end that another request found may be this one.
-    if (former.destroyed && !isUnsure) return endingOf(former, keeper);
+    if (former.destroyed && !isUnsure) return endingOf(renewal, keeper);
     if (isBehind()) {
       await handOn();
       continue; // others may have saved meanwhile
@@ -134,13 +134,16 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
     }
     if (isUnsure && !isBehind()) outages++;
   }
-  if (isUnsure && former.destroyed) return endingOf(former, keeper);
+  if (isUnsure && former.destroyed) return endingOf(renewal, keeper);
   // With grace, who changed it while it ended goes on with the new session, and takes the change along.
   if (!grace && isBehind()) await handOn();
   return undefined;
 }
 
-async function endingOf({ successor }: LiveSession, keeper: Keeper): Promise<Ending> {
+/** @returns undefined where it was ended by this renewal after all, whose answer was lost */
+async function endingOf({ former, next }: Renewal, keeper: Keeper): Promise<Ending | undefined> {
+  const { successor } = former;
+  if (successor?.id === next.identity.id) return undefined;
   const found = successor && (successor.live ?? (await keeper.find(successor)));
   const by = found && heirOf(found);
   return by === undefined ? { kind: "destroyed" } : { kind: "renewed", by };
