@@ -22,7 +22,7 @@ const chosen: readonly (readonly [row: string, cell: Cell])[] = [
   ["F16a", { storage: "redis", mode: "non-sticky" }],
   ["F17", { storage: "memcached", mode: "non-sticky" }],
   ["F22", { storage: "redis", mode: "sticky" }],
-  ["F24", { storage: "memcached", mode: "sticky" }],
+  ["F24", { storage: "memcached", mode: "non-sticky" }],
 ];
 
 function rowOf(id: string): Row {
