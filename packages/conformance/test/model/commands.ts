@@ -139,11 +139,9 @@ export const anySetting = (mode: Setting["mode"]): fc.Arbitrary<Setting> =>
 
 /** "none" knows no conflict but to overwrite. */
 function possible(setting: Setting): Setting {
-  const { locking, onConflict, backup, nodes } = setting;
+  const { locking, onConflict } = setting;
   return {
     ...setting,
     onConflict: locking === "none" ? "last-write-wins" : onConflict,
-    // LIMIT: with several nodes, an asynchronous backup may stay behind on one that missed a call.
-    nodes: backup === "async" ? 1 : nodes,
   };
 }

@@ -130,7 +130,7 @@ export class Ledger {
       states: former?.states ?? new Set(),
       wasRefused: false,
       wasLocked: false,
-      wasChangedUnlocked: false,
+      wasChangedUnlocked: former?.wasChangedUnlocked ?? false,
       cookies: new Set(),
       stored: false,
       keptBy: undefined,

@@ -285,15 +285,8 @@ export class Requests {
   }
 
   /** Under "last-write-wins" only those count who lock: they overwrite nothing. */
-  #mayCount({ hasLocked, session, process, number }: Request): boolean {
-    const { locking, onConflict, mode, processes } = this.#world.setting;
-    const undecided = session.writes.filter((write) => write.kind === "counted" && isUndecided(write));
-    // LIMIT: who counts twice is not told that the first one gave way to another request of its process.
-    if (mode === "sticky" && undecided.some((write) => write.request === number)) return false;
-    // LIMIT: of two requests that count on from each other in one process, and are refused for a third in another, one is
-    // not told.
-    const isShared = undecided.some((write) => write.process === process);
-    if (mode === "sticky" && processes > 1 && isShared) return false;
+  #mayCount({ hasLocked }: Request): boolean {
+    const { locking, onConflict } = this.#world.setting;
     return onConflict === "fail" || locking === "auto" || !["all", "app"].includes(locking) || hasLocked;
   }
 
@@ -360,8 +353,12 @@ export class Requests {
     this.#follow(request);
     this.noteState(request);
     if (outcome === "discarded" && isTooLate(retired)) session.endBegun = true;
+    // LIMIT: a renewal whose end is lost, and then its answer, may meet its own end and take it for another's.
+    const isLost = retired.length > 0 && this.#world.hasHadTrouble;
+    if (outcome === "discarded" && isLost) request.session.endBegun = true;
     if (outcome === "discarded" && !session.endBegun && !request.session.endBegun)
       this.#violated(request, "was told that its session is destroyed, which nobody did");
+    if (outcome === "discarded") giveWay(covered);
     if (outcome === "failed" || outcome === "discarded") return false;
     const isKept = outcome === "kept" || this.#isAsync;
     const isHandedOn = session.successor !== undefined;
@@ -460,8 +457,12 @@ export class Requests {
   async reload(request: Request): Promise<void> {
     // What it would give up and what not, nobody could say.
     if (request.commitsUnderWay > 0) return;
-    // LIMIT: a new session that no node took stays in the process' memory, and the client hears of it.
-    if (this.#world.setting.mode === "sticky" && !request.session.stored) return;
+    if (this.#world.setting.mode === "sticky") {
+      // LIMIT: a new session that no node took stays in the process' memory, and the client hears of it.
+      if (!request.session.stored) return;
+      // LIMIT: an object that was changed in place comes back with another request that holds it as well.
+      if (this.#writesOf(request).some(({ kind, state }) => kind === "pushed" && state === "open")) return;
+    }
     this.#tell(request.number, "reloads");
     const reloading = request.exchange.session?.reload() ?? Promise.resolve();
     request.isWaiting = true;
@@ -492,6 +493,8 @@ export class Requests {
     if (former.renewals > 0 && (grace || former.successor !== undefined)) return;
     this.#tell(request.number, `gives its session a new id, keeping ${keep}${grace ? ", with grace" : ""}`);
     former.renewals++;
+    // Another request that holds an object takes back into the old one what this one takes along.
+    if (!session.isLocked || this.#world.setting.mode === "sticky") former.wasChangedUnlocked = true;
     if (keep === "none") this.#giveUpWrites(request);
     const isRenewed = await this.#regenerated(request, session.regenerate({ keep, grace }));
     if (request.process.line.cut) return;
@@ -542,7 +545,9 @@ export class Requests {
     const isStored = session.stored || session.keptBy !== undefined || request.commitsUnderWay > 0;
     // A process stores in the background what it could not store with the request.
     const isTriedAgain = session.isRenewal && this.#world.hasHadTrouble;
-    if (!isStored && !session.endBegun && !isTriedAgain)
+    // A commit that waited for another one takes what was written meanwhile along.
+    const isTakenAlong = this.#writesOf(request).some(({ state }) => state === "sent");
+    if (!isStored && !isTakenAlong && !session.endBegun && !isTriedAgain)
       this.#violated(request, "sends the cookie of a session that is not stored");
     this.#tell(
       request.number,
@@ -700,8 +705,6 @@ export class Requests {
   ): void {
     request.retired = request.retired.filter((former) => !retired.includes(former));
     for (const former of retired) {
-      // LIMIT: an id that is given up while no node answers may live on in other processes.
-      if (this.#isAsync && this.#world.hasHadTrouble) continue;
       former.endedBy = request.process;
       former.renewedMs = begunMs;
       former.leadsUntilMs = this.#world.clock.monotonicMs() + graceMs;
@@ -797,14 +800,17 @@ function endWithSuccessors(session: ModelSession): void {
 const isTooLate = (retired: readonly ModelSession[]) =>
   retired.some(({ wasDestroyed, renewals }) => wasDestroyed || renewals > 1);
 
+/** Its session had ended: no later success is about these. */
+function giveWay(covered: readonly Write[]): void {
+  for (const write of covered) if (write.state === "sent") write.state = "unsure";
+}
+
 /** Whether a session is stored as it has all attributes of one that was, under one former id or under several. */
 function isStoredAnew(session: ModelSession, retired: readonly ModelSession[]): boolean {
   const former = retired.at(-1);
   if (!session.isRenewal || former === undefined) return false;
   return former.stored || isStoredAnew(former, retired.slice(0, -1));
 }
-
-const isUndecided = ({ state }: Write) => state === "open" || state === "sent";
 
 const hasCode = (error: unknown, code: string) => error instanceof MsmError && error.code === code;
 

@@ -157,8 +157,7 @@ class Story {
   }
 
   #work(client: Client, process: Process, lock: boolean | undefined): void {
-    // LIMIT: with several nodes, work does not know which of them the client's cookie names.
-    if (this.#isOneFaultAtATime || !this.#mayCome(client, process)) return;
+    if (!this.#mayCome(client, process)) return;
     void this.#requests.work(client, process, lock);
   }
 
@@ -296,12 +295,12 @@ class Story {
     const isFound = request.session === session;
     if (isFound && session.goneAt < Number.POSITIVE_INFINITY)
       throw new Error(`session ${session.id.slice(0, 6)} has come back`);
-    // LIMIT: a renewal forgets what is on another node than its own, or what it could not end in time.
-    const isForked = session.isRenewal && this.#world.hasHadTrouble;
-    // LIMIT: what is refused takes along what other requests of its process saved with it.
+    // LIMIT: a renewal forgets what another process saves, or a request with a copy of its own, while it cannot end the
+    // old id as its node does not answer.
     const { mode, processes } = this.#world.setting;
-    const isTorn = mode === "sticky" && processes > 1 && session.wasRefused;
-    if (isFound && !session.endBegun && !isForked && !isTorn)
+    const isAlone = mode === "sticky" && processes === 1;
+    const isForked = session.isRenewal && this.#world.hasHadTrouble && !isAlone;
+    if (isFound && !session.endBegun && !isForked)
       this.#world.ledger.checkFinal(session, { ...attributesOf(request) });
     await this.#world.completed(this.#requests.abort(request));
     this.#world.throwViolation();
