@@ -164,11 +164,18 @@ export class RecordWriter {
 
     const found = await this.#reader.inspect(identity, node);
     if (found === undefined) return this.#writeAgain(node, request, bytes);
+    return this.#writeOver(found, request, bytes);
+  }
+
+  /**
+   * A node did not take a write, as it has another version. Where that is one that the session comes of, it is no news:
+   * the node has slept through a write, which may have been made up for this very moment.
+   */
+  async #writeOver(found: FoundRecord, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
+    const { replaces } = request;
     const isOlder = replaces !== undefined && found.revision.version < replaces.revision.version;
-    // The node has slept through a write, which may have been made up for this very moment: nothing there is news.
-    if (isOlder || replaces?.contains(found.record.writeId))
-      return this.#writeElsewhere(node, request, bytes);
-    return this.#outcomeOf(found, bytes);
+    const isKnown = isOlder || replaces?.contains(found.record.writeId) === true;
+    return isKnown ? this.#writeElsewhere(found.node, request, bytes) : this.#outcomeOf(found, bytes);
   }
 
   /** The record has left its node: the others may know why. */
@@ -195,7 +202,7 @@ export class RecordWriter {
     );
     if (again.kind === "stored") return this.#stored(node, identity, bytes, again.revision);
     const found = await this.#reader.inspect(identity, node);
-    return found === undefined ? { kind: "gone" } : this.#outcomeOf(found, bytes);
+    return found === undefined ? { kind: "gone" } : this.#writeOver(found, request, bytes);
   }
 
   async #writeElsewhere(node: RingNode, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
