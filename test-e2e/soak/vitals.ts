@@ -6,8 +6,9 @@ import { askWorker } from "../processes/http-answer.js";
 
 /** What processes hold that must not grow. */
 export interface Vitals {
-  /** The most connections that any process has to any node. */
+  /** The most connections that any process has to any node, and which that is. */
   readonly sockets: number;
+  readonly socketsOf: string;
   /** The most timers that keep any process alive. */
   readonly timers: number;
   readonly waiting: number;
@@ -22,9 +23,14 @@ const megabyte = 1024 * 1024;
 export async function takeVitals(bench: Bench): Promise<Vitals> {
   const reports = await Promise.all(bench.apps.map((app) => collectedReport(app)));
   const most = (numberOf: (report: AppReport) => number) => Math.max(...reports.map(numberOf));
-  const proxies = bench.nodes.flatMap(({ id }) => bench.proxiesOf(id));
+  const [mostOpen] = bench.apps
+    .flatMap(({ name }) =>
+      bench.nodes.map(({ id }) => ({ of: `${name} to ${id}`, open: bench.proxy(name, id).open })),
+    )
+    .sort((a, b) => b.open - a.open);
   return {
-    sockets: Math.max(...proxies.map(({ open }) => open)),
+    sockets: mostOpen?.open ?? 0,
+    socketsOf: mostOpen?.of ?? "",
     timers: most(({ resources }) => resources.Timeout ?? 0),
     waiting: most(({ waitingRequests }) => waitingRequests),
     unsaved: most(({ unsavedSessions }) => unsavedSessions),
@@ -40,7 +46,9 @@ const mostMoreTimers = 5;
 export async function demandBaseline(stage: Stage, baseline: Vitals): Promise<Vitals> {
   let now = await takeVitals(stage.bench);
   const excess = () => [
-    ...(now.sockets > Math.max(mostSockets, baseline.sockets) ? [`${now.sockets} sockets to a node`] : []),
+    ...(now.sockets > Math.max(mostSockets, baseline.sockets)
+      ? [`${now.sockets} sockets (${now.socketsOf})`]
+      : []),
     ...(now.timers > baseline.timers + mostMoreTimers ? [`${now.timers} timers`] : []),
     ...(now.waiting > 0 ? [`${now.waiting} waiting requests`] : []),
     ...(now.unsaved > 0 ? [`${now.unsaved} unsaved sessions`] : []),
