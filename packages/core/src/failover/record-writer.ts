@@ -146,14 +146,16 @@ export class RecordWriter {
   async #writeHome(node: RingNode, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
     const { identity, ttlMs, replaces, unlock } = request;
     const key = this.#reader.key(identity);
+    let expect = expected(replaces, node);
     if (replaces !== undefined && replaces.node !== node.id) {
       // The number of a version says nothing about another node: two processes may have given it to two of them.
-      const fork = await this.#forkOn(node, request);
-      if (fork !== undefined) return this.#outcomeOf(fork, bytes);
+      const there = await this.#reader.inspect(identity, node);
+      if (there !== undefined && isNews(there, replaces)) return this.#outcomeOf(there, bytes);
+      expect = there?.revision ?? expect;
     }
     const saved = await node.run((storage) =>
       storage.save(key, bytes, ttlMs, {
-        expect: expected(replaces, node),
+        expect,
         ...(unlock === undefined ? {} : { unlock }),
       }),
     );
@@ -172,10 +174,9 @@ export class RecordWriter {
    * the node has slept through a write, which may have been made up for this very moment.
    */
   async #writeOver(found: FoundRecord, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
-    const { replaces } = request;
-    const isOlder = replaces !== undefined && found.revision.version < replaces.revision.version;
-    const isKnown = isOlder || replaces?.contains(found.record.writeId) === true;
-    return isKnown ? this.#writeElsewhere(found.node, request, bytes) : this.#outcomeOf(found, bytes);
+    return isNews(found, request.replaces)
+      ? this.#outcomeOf(found, bytes)
+      : this.#writeElsewhere(found.node, request, bytes);
   }
 
   /** The record has left its node: the others may know why. */
@@ -206,25 +207,19 @@ export class RecordWriter {
   }
 
   async #writeElsewhere(node: RingNode, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
-    const { identity, ttlMs } = request;
-    const key = this.#reader.key(identity);
-    const fork = await this.#forkOn(node, request);
-    if (fork !== undefined) return this.#outcomeOf(fork, bytes);
-    if (await node.run((storage) => storage.putIfNewer(key, bytes, ttlMs))) {
-      return this.#stored(node, identity, bytes, { version: versionOf(bytes) });
+    const { identity, ttlMs, replaces } = request;
+    for (let tries = 0; tries < mostTries; tries++) {
+      const there = replaces && (await this.#reader.inspect(identity, node));
+      if (there !== undefined && isNews(there, replaces)) return this.#outcomeOf(there, bytes);
+      // Over what was looked at only: another process may be writing here as well, with any number of a version.
+      const saved = await node.run((storage) =>
+        storage.save(this.#reader.key(identity), bytes, ttlMs, { expect: there?.revision ?? "absent" }),
+      );
+      if (saved.kind === "stored") return this.#stored(node, identity, bytes, saved.revision);
+      const found = await this.#reader.inspect(identity, node);
+      if (found !== undefined && isNews(found, replaces)) return this.#outcomeOf(found, bytes);
     }
-    const found = await this.#reader.inspect(identity, node);
-    if (found === undefined)
-      throw new MsmError("MSM_ERR_STORAGE_REFUSED", `node ${node.id} neither took nor has the record`);
-    return this.#outcomeOf(found, bytes);
-  }
-
-  /** A record on another node that does not come before the version which a write replaces. @throws MsmError */
-  async #forkOn(node: RingNode, { identity, replaces }: WriteRequest): Promise<FoundRecord | undefined> {
-    if (replaces === undefined) return undefined;
-    const found = await this.#reader.inspect(identity, node);
-    const isKnown = found === undefined || replaces.contains(found.record.writeId);
-    return isKnown || found.revision.version < replaces.revision.version ? undefined : found;
+    throw new MsmError("MSM_ERR_STORAGE_REFUSED", `node ${node.id} neither took nor has the record`);
   }
 
   /** A node has this version or a newer one. Ours, whose reply was lost, is stored; another's must be merged. */
@@ -274,6 +269,14 @@ export class RecordWriter {
       this.#parts.missed.keep(node, this.#reader.key(identity), bytes, ttlMs);
   }
 }
+
+/** A record changes under the hands of whoever writes it; more often than that it does not. */
+const mostTries = 3;
+
+/** True where a record is neither older than the version that a write replaces, nor one that the write contains. */
+const isNews = (found: FoundRecord, replaces: Replaced | undefined): boolean =>
+  replaces === undefined ||
+  (found.revision.version >= replaces.revision.version && !replaces.contains(found.record.writeId));
 
 /** What a node must have: it gave the revision itself, or is only known to have that version. */
 function expected(replaces: Replaced | undefined, node: RingNode): Revision | "absent" {
