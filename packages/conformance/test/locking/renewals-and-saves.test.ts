@@ -1,6 +1,6 @@
 import { MsmError, type Storage } from "@msm/core";
 import { describe, expect, it } from "vitest";
-import { attributesOf, begin, close, gatedStorage, modes, open } from "./stage.js";
+import { attributesOf, begin, close, gatedStorage, homeOf, modes, open } from "./stage.js";
 
 const renewal = { keep: "all", grace: true } as const;
 
@@ -53,15 +53,18 @@ describe("what is saved under the old id while a session gets a new one", () => 
   });
 
   it.each([
-    ["with grace", renewal],
-    ["without", { keep: "all" } as const],
-  ])("goes along where the end got lost on its way to the node, %s", async (_, options) => {
-    const { running, one, client } = await begin({ mode: "sticky", nodeIds: ["n1"] });
+    ["with grace", "n1", renewal],
+    ["without", "n1", { keep: "all" } as const],
+    ["with grace, and another node takes it", "n1,n2", renewal],
+    ["without, and another node takes it", "n1,n2", { keep: "all" } as const],
+  ])("goes along where the end got lost on its way to the node, %s", async (_, ids, options) => {
+    const nodeIds = ids.split(",");
+    const { running, one, client } = await begin({ mode: "sticky", nodeIds });
     const old = client.cookie;
     const renewing = await open(one, old);
     await renewing.session!.regenerate(options);
     const late = await open(one, old);
-    meetEnd(running.nodes.n1!, "never", async () => {
+    meetEnd(running.nodes[homeOf(old)]!, "never", async () => {
       late.session!.attributes.late = 1;
       expect((await close(late)).outcome).toBe("stored");
     });

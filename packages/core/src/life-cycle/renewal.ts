@@ -114,6 +114,7 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
     // This request saves later than they did.
     next.rebase(parts.merge(handedOn, next.table, former.table, next.resolve));
     handedOn = former.table;
+    if (former.successor !== undefined) former.successor = { ...former.successor, base: handedOn };
     await keeper.keep(next, next.changes, undefined);
   };
 
@@ -129,14 +130,16 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
     const isEnded = await endUnlessNewer(former, end, parts).catch(unlessOutage);
     isUnsure = isEnded === undefined;
     if (isEnded === true) {
+      former.destroyed = true;
       former.successor ??= former.heir;
       break;
     }
     if (isUnsure && !isBehind()) outages++;
   }
   if (isUnsure && former.destroyed) return endingOf(renewal, keeper);
-  // With grace, who changed it while it ended goes on with the new session, and takes the change along.
-  if (!grace && isBehind()) await handOn();
+  // Saved while its end was on its way to another node, as its own had not answered; or taken along by who saved it.
+  handedOn = former.successor?.base ?? handedOn;
+  if (isBehind()) await handOn();
   return undefined;
 }
 
