@@ -9,7 +9,7 @@ import type { TrackedSession } from "../faults/tracked-session.js";
 import { operationTimeoutMs } from "./limits.js";
 
 /** What a fault is done to. */
-export interface Target {
+interface Target {
   /** A node that may fail now: every session has another place. */
   readonly node: string;
   /** A process; one that may be lost now, where `Fault.hits` says "process". */
