@@ -309,6 +309,7 @@ export class Requests {
     try {
       await this.#world.promised(`lock() of ${request.number}`, locking);
       this.#tell(request.number, "has the lock");
+      this.#follow(request);
       if (this.#open.includes(request)) this.#checkLock(request, leasesTaken);
     } catch (error) {
       if (request.process.line.cut) return;

@@ -163,7 +163,13 @@ class Story {
 
   /** LIMIT: with several nodes, requests that overlap lose changes where a node answers some of their calls only. */
   #mayCome({ user }: Client, { line }: Process): boolean {
-    return !line.isPaused && !(this.#isOneFaultAtATime && this.#requests.isBusy(user));
+    return !line.isPaused && !(this.#losesOverlapping && this.#requests.isBusy(user));
+  }
+
+  /** In sticky mode requests share one copy of the session, and each save of it waits for the one before. */
+  get #losesOverlapping(): boolean {
+    const { mode, backup } = this.#world.setting;
+    return this.#isOneFaultAtATime && (mode === "non-sticky" || backup === "async");
   }
 
   #pauseOrResume({ route, line }: Process): void {
