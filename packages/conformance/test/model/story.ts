@@ -157,7 +157,9 @@ class Story {
   }
 
   #work(client: Client, process: Process, lock: boolean | undefined): void {
-    if (!this.#mayCome(client, process)) return;
+    // LIMIT: with several nodes, work does not know which of them the client's cookie names; the owner's memory does.
+    const isLost = this.#isOneFaultAtATime && this.#world.setting.mode === "non-sticky";
+    if (isLost || !this.#mayCome(client, process)) return;
     void this.#requests.work(client, process, lock);
   }
 
