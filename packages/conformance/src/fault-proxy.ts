@@ -166,10 +166,12 @@ class Link {
     this.#server = server;
     this.#requests = new Pipe("requests", client, server, faults, (ending) => this.end(ending));
     this.#replies = new Pipe("replies", server, client, faults, (ending) => this.end(ending));
+    let open = 2;
     for (const socket of [client, server]) {
       socket.setNoDelay(true);
-      socket.on("close", () => {
-        if (client.closed && server.closed) onClosed();
+      socket.once("close", () => {
+        open -= 1;
+        if (open === 0) onClosed();
       });
     }
   }
@@ -181,9 +183,15 @@ class Link {
 
   end(ending: Ending): void {
     if (ending === "fin") this.#client.end();
-    else if (!this.#client.destroyed) this.#client.resetAndDestroy();
+    else if (!this.#client.destroyed) reset(this.#client);
     this.#server.destroy();
   }
+}
+
+/** Where the FIN has been asked for, libuv refuses to reset, and the socket would never close. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** What lies in a pipe: bytes, or the news that the sender ended its side. */
@@ -231,7 +239,7 @@ class Pipe {
       this.#items.shift();
       if (item.kind === "bytes") this.#passOn(item.bytes);
       else if (item.kind === "fin") this.#target.end();
-      else if (!this.#target.destroyed) this.#target.resetAndDestroy();
+      else if (!this.#target.destroyed) reset(this.#target);
     }
   }
 
