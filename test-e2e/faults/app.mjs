@@ -49,6 +49,9 @@ for (const event of loggedEvents) {
   });
 }
 
+/** Whoever is told to stop sending has sent something that is yet to be read: to a server, its connection is idle. */
+const longestUnreadMs = 300;
+
 const app = express();
 app.get("/plain", (_request, response) => void response.json({}));
 app.get("/report", (request, response) => {
@@ -107,6 +110,7 @@ await once(server, "listening");
 tell({ kind: "listening", port: /** @type {import("node:net").AddressInfo} */ (server.address()).port });
 
 process.once("SIGTERM", async () => {
+  await pause(longestUnreadMs);
   const closed = once(server, "close");
   server.close();
   // A connection whose request was under way is idle a moment later, and kept.

@@ -195,7 +195,7 @@ class CellRun {
       ({ app, endedMs, answer }) => app === name && endedMs > fromMs && isCut(answer),
     );
     if (cut.length > 0)
-      violations.push(`${cut.length} requests were not answered when ${name} was restarted`);
+      violations.push(`${cut.length} requests failed as ${name} was restarted: ${codesOf(cut)}`);
   }
 
   /** F16. The processes of a sticky cell are a copy of all there is, so that its nodes may come back empty. */
@@ -213,8 +213,9 @@ class CellRun {
         await pause(this.#plan.allDownMs);
         for (const proxy of proxies) proxy.pass();
       }
+      // How soon a process notices is the machine's affair as well.
+      await bench.allNodesUp();
     });
-    await bench.allNodesUp();
   }
 
   async #during(what: string, work: () => Promise<void>): Promise<void> {
@@ -238,6 +239,9 @@ function demandNoServerErrors({ violations }: Stage, { outsideFaults }: CellCoun
     violations.push(`${count} requests were answered with ${code} while nothing was at fault`);
   }
 }
+
+const codesOf = (requests: readonly RequestNote[]) =>
+  [...new Set(requests.map(({ answer }) => codeIn(answer)))].join(", ");
 
 const isCut = (answer: RequestNote["answer"]) =>
   answer.kind === "broken" ? answer.wasSent : codeIn(answer) === "MSM_ERR_CLOSED";
