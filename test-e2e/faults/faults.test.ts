@@ -17,7 +17,7 @@ const chosen: readonly (readonly [row: string, cell: Cell])[] = [
   ["F3", { storage: "memcached", mode: "sticky" }],
   ["F5", { storage: "memcached", mode: "non-sticky" }],
   ["F6", { storage: "redis", mode: "sticky" }],
-  ["F10", { storage: "memcached", mode: "sticky-async" }],
+  ["F10", { storage: "memcached", mode: "sticky" }],
   ["F15", { storage: "memcached", mode: "non-sticky" }],
   ["F16a", { storage: "redis", mode: "non-sticky" }],
   ["F17", { storage: "memcached", mode: "non-sticky" }],
