@@ -1,34 +1,8 @@
-import { createSessionManager, memoryStorage, type SessionExchange, type SessionManager } from "@msm/core";
-import { expect, it, onTestFinished } from "vitest";
-import { type FaultyStorage, faulty, type TestClock, testClient, testClock } from "../../src/index.js";
+import type { SessionExchange } from "@msm/core";
+import { expect, it } from "vitest";
+import { testClient, testClock } from "../../src/index.js";
 import { open } from "../locking/stage.js";
-
-const nodeIds = ["n1", "n2", "n3"];
-const secret = "the secret of processes that disagree";
-
-/** A process, and its own way to each node. */
-interface Process {
-  readonly manager: SessionManager;
-  readonly ways: Readonly<Record<string, FaultyStorage>>;
-}
-
-/** Processes around the same nodes, each of which can be cut off from a node while the others reach it. */
-function startProcesses(count: number, clock: TestClock): Process[] {
-  const nodes = nodeIds.map((id) => ({ id, storage: memoryStorage({ clock }) }));
-  return Array.from({ length: count }, () => {
-    const ways = Object.fromEntries(nodes.map(({ id, storage }) => [id, faulty(storage)]));
-    const manager = createSessionManager({
-      ...{ secret, clock, locking: "all" },
-      nodes: nodeIds.map((id) => ({ id, storage: ways[id]! })),
-    });
-    onTestFinished(async () => {
-      const closed = manager.close();
-      await clock.turn(60_000);
-      await closed;
-    });
-    return { manager, ways };
-  });
-}
+import { type Process, passing, startProcesses } from "./separate-views.js";
 
 function append({ session }: SessionExchange, id: string): void {
   const { attributes } = session!;
@@ -39,16 +13,6 @@ async function commit(exchange: SessionExchange): Promise<string> {
   const { outcome } = await exchange.commit();
   await exchange.end();
   return outcome;
-}
-
-/** What a promise gives while time passes: who waits for a lease asks again after a while. */
-async function passing<T>(clock: TestClock, promise: Promise<T>): Promise<T> {
-  let isDone = false;
-  void promise.finally(() => {
-    isDone = true;
-  });
-  while (!isDone) await clock.turn(20);
-  return promise;
 }
 
 it("two processes that lock a session on different nodes keep what they acknowledge, and nothing of what they refuse", async () => {

@@ -2,6 +2,9 @@ import { type NewNotices, NoticeBoard, type NoticeBoardParts } from "./notice-bo
 import type { Ring } from "./ring.js";
 import type { RingNode } from "./ring-node.js";
 
+/** While a node misses one record after the other, others are told of it as often as they read what they are told. */
+const toldEveryMs = 500;
+
 /**
  * Lets all processes know that a node lacks what one of them keeps for it. To those that did not see the node fail, or
  * start while it is away, it would else be as good as any: with a record from before a log-out, or an older one. They
@@ -12,6 +15,8 @@ export class SharedSuspicion {
   readonly #parts: NoticeBoardParts & { readonly ring: Ring };
   /** When others were last told of a node; monotonic milliseconds. */
   readonly #toldMs = new Map<string, number>();
+  /** Nodes that others are about to be told of again, with what calls that off. */
+  readonly #coming = new Map<string, () => void>();
   #starting: Promise<void> | undefined;
 
   constructor(parts: NoticeBoardParts & { readonly ring: Ring }) {
@@ -27,18 +32,33 @@ export class SharedSuspicion {
     return this.#starting;
   }
 
-  /** Tells the others, in the background, that this node lacks something which it may not get if this process dies. */
+  /**
+   * Tells the others, in the background, that this node lacks something which it may not get if this process dies. To be
+   * called for each record: who was told before has compared some sessions since, and trusts the node with those.
+   */
   tell({ id }: RingNode): void {
-    const { clock, ring } = this.#parts;
-    const toldMs = this.#toldMs.get(id);
-    // Told again before the notice ends, for as long as there is reason to.
-    if (toldMs !== undefined && clock.monotonicMs() - toldMs < ring.longestRecordLifeMs / 4) return;
-    this.#toldMs.set(id, clock.monotonicMs());
-    this.#board.post(id);
+    if (this.#coming.has(id)) return;
+    const { clock } = this.#parts;
+    const toldMs = this.#toldMs.get(id) ?? Number.NEGATIVE_INFINITY;
+    const waitMs = toldMs + toldEveryMs - clock.monotonicMs();
+    if (waitMs <= 0) this.#post(id);
+    else
+      this.#coming.set(
+        id,
+        clock.after(waitMs, () => this.#post(id)),
+      );
   }
 
   stop(): void {
+    for (const callOff of this.#coming.values()) callOff();
+    this.#coming.clear();
     this.#board.stop();
+  }
+
+  #post(id: string): void {
+    this.#coming.delete(id);
+    this.#toldMs.set(id, this.#parts.clock.monotonicMs());
+    this.#board.post(id);
   }
 
   #suspect(notices: NewNotices): void {
