@@ -44,7 +44,7 @@ const shares = { append: 0.47, login: 0.022, logout: 0.022 };
 /** Behind a fault it takes a moment until every process knows. */
 const afterFaultMs = 1000;
 /** A process grows for other reasons as well; only a long look tells. */
-const mostMbPerMinute = 30;
+const mostMbPerMinute = 60;
 const longLookSeconds = 60;
 
 /** Makes the row. `tell` gets a line for whatever is done. */
