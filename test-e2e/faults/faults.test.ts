@@ -21,7 +21,7 @@ const chosen: readonly (readonly [row: string, cell: Cell])[] = [
   ["F15", { storage: "memcached", mode: "non-sticky" }],
   ["F16a", { storage: "redis", mode: "non-sticky" }],
   ["F17", { storage: "memcached", mode: "non-sticky" }],
-  ["F22", { storage: "redis", mode: "sticky" }],
+  ["F19", { storage: "redis", mode: "sticky" }],
   ["F24", { storage: "memcached", mode: "non-sticky" }],
 ];
 
