@@ -43,6 +43,8 @@ interface Window {
 const shares = { append: 0.47, login: 0.022, logout: 0.022 };
 /** Behind a fault it takes a moment until every process knows. */
 const afterFaultMs = 1000;
+/** The lease of whoever was killed, or whose reply was lost, ends by itself after 3 s: until then others may wait in vain. */
+const leaseEndsAfterMs = 3500;
 /** A process grows for other reasons as well; only a long look tells. */
 const mostMbPerMinute = 60;
 const longLookSeconds = 60;
@@ -222,14 +224,15 @@ class CellRun {
     const fromMs = performance.now();
     await work();
     const toMs = performance.now();
-    this.#windows.push({ fromMs, toMs: toMs + afterFaultMs });
+    this.#windows.push({ fromMs, toMs });
     this.#faults += 1;
     const at = ((fromMs - this.#startedMs) / 1000).toFixed(1);
     this.#tell(`${at.padStart(6)} s  ${what} for ${((toMs - fromMs) / 1000).toFixed(1)} s`);
   }
 
-  #isInWindow({ startedMs, endedMs }: RequestNote): boolean {
-    return this.#windows.some(({ fromMs, toMs }) => startedMs < toMs && endedMs > fromMs);
+  #isInWindow({ startedMs, endedMs, answer }: RequestNote): boolean {
+    const afterMs = codeIn(answer) === "MSM_ERR_LOCK_TIMEOUT" ? leaseEndsAfterMs : afterFaultMs;
+    return this.#windows.some(({ fromMs, toMs }) => startedMs < toMs + afterMs && endedMs > fromMs);
   }
 }
 
