@@ -684,7 +684,7 @@ class ObservedManager implements SessionManager {
     this.exchanges.push(observed);
     return {
       session: this.#opens === "without session" ? undefined : exchange.session,
-      cookie: () => exchange.cookie(),
+      cookie: (options) => exchange.cookie(options),
       commit: (options) => this.#commit(exchange, options),
       end: () => {
         observed.ends++;
@@ -723,6 +723,10 @@ class ObservedManager implements SessionManager {
     this.onCommitted = () => {};
     this.#commitError = undefined;
     this.#opens = "really";
+  }
+
+  get tokens() {
+    return this.#manager.tokens;
   }
 
   on: SessionManager["on"] = (event, listener) => this.#manager.on(event, listener);

@@ -2,11 +2,18 @@ export type { Clock } from "./clock.js";
 export { systemClock } from "./clock.js";
 export type { Codec } from "./codec/codec.js";
 export { jsonCodec } from "./codec/json.js";
+export type { CarriedSession, SessionTokens } from "./cookie/session-tokens.js";
 export type { MsmErrorCode, MsmErrorOptions } from "./errors.js";
 export { MsmError } from "./errors.js";
 export type { SessionEvents, Unsubscribe } from "./events.js";
 export type { ManagerHealth, NodeHealth } from "./failover/health.js";
-export type { CommitOptions, CommitResult, SessionExchange, SessionRequest } from "./life-cycle/exchange.js";
+export type {
+  CommitOptions,
+  CommitResult,
+  CookieRequest,
+  SessionExchange,
+  SessionRequest,
+} from "./life-cycle/exchange.js";
 export type { CloseOptions, SessionManager, WorkOptions } from "./manager.js";
 export { createSessionManager } from "./manager.js";
 export { longestTimeMs } from "./milliseconds.js";

@@ -1,4 +1,5 @@
 import type { Clock } from "./clock.js";
+import type { SessionTokens } from "./cookie/session-tokens.js";
 import { createParts } from "./create-parts.js";
 import { MsmError } from "./errors.js";
 import type { SessionEvents, Unsubscribe } from "./events.js";
@@ -42,6 +43,11 @@ export interface SessionManager {
    *   as `open()` and `session.save()` do
    */
   withSession<T>(id: string, work: (session: Session) => T | Promise<T>, options?: WorkOptions): Promise<T>;
+  /**
+   * Reads and writes what stands in the session cookie. Gives the id for `withSession()` where there is no `open()`, as with
+   * the Cookie header of a WebSocket's handshake.
+   */
+  readonly tokens: SessionTokens;
   /** Calls `listener` on each event; what it throws is ignored. @returns what ends the subscription */
   on<E extends keyof SessionEvents>(event: E, listener: (detail: SessionEvents[E]) => void): Unsubscribe;
   /** Counts since the start, and what is held now. */
@@ -149,6 +155,10 @@ function manage(configuration: Configuration, parts: Parts): SessionManager {
         throw error;
       });
       return workIn(exchange, work);
+    },
+    tokens: {
+      read: (cookieHeader) => parts.cookies.read(cookieHeader),
+      value: (id, node, route) => parts.cookies.value(id, node, route),
     },
     on: (event, listener) => events.on(event, listener),
     stats: () => ({ events: { ...counts }, ...modes.gauges() }),

@@ -2,6 +2,7 @@ import type {
   CommitOptions,
   CommitResult,
   CookieOptions,
+  CookieRequest,
   RegenerateOptions,
   Session,
   SessionExchange,
@@ -63,9 +64,9 @@ export class RequestSession implements SessionExchange {
     return result;
   }
 
-  cookie(): string | undefined {
+  cookie(options?: CookieRequest): string | undefined {
     if (this.#isKept) return undefined;
-    const header = this.#exchange.cookie();
+    const header = this.#exchange.cookie(options);
     if (header === undefined || this.#isDestroyed) return header;
     const ageMs = this.#ownCookieAgeMs;
     return ageMs === undefined ? header : withMaxAge(header, ageMs);

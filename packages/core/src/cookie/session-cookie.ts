@@ -2,18 +2,8 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { serialize } from "cookie";
 import type { Clock } from "../clock.js";
 import type { ResolvedCookieOptions } from "../options.js";
-import { isSessionId } from "../session/session-id.js";
-
-/** What a verified session cookie says. */
-export interface SessionCookie {
-  readonly id: string;
-  /** Id of the node that held the session's record when the cookie was made. */
-  readonly node: string;
-  /** Sticky: the process that the balancer sends the client to. Not covered by the MAC: believe nothing of it. */
-  readonly route: string | undefined;
-  /** The whole value, as the client sent it. */
-  readonly value: string;
-}
+import { isSessionId, longestIdChars } from "../session/session-id.js";
+import type { SessionTokens } from "./session-tokens.js";
 
 /** What `SessionCookies.header` needs to know beside the session. */
 interface CookieHeaderContext {
@@ -23,23 +13,18 @@ interface CookieHeaderContext {
   readonly maxAgeMs?: number | undefined;
 }
 
-/** Reads and writes the session cookie: `<48 hex>-<node>-<MAC, 43 base64url>[.<route>]`. */
-export interface SessionCookies {
-  /** The first cookie of the header that verifies, of the first four that bear the name. Never throws. */
-  read(cookieHeader: string | undefined): SessionCookie | undefined;
-  /** The value that announces a session. */
-  value(id: string, node: string, route: string | undefined): string;
+/**
+ * Reads and writes the session cookie: `<session id>-<node>-<MAC, 43 base64url>[.<route>]`. Of the first four cookies that
+ * bear the name, the first that verifies is read. The MAC covers all but the route.
+ */
+export interface SessionCookies extends SessionTokens {
   /** The Set-Cookie header for a value. */
   header(value: string, context: CookieHeaderContext): string;
   /** The Set-Cookie header that makes the browser forget the session. */
   clearingHeader(context: CookieHeaderContext): string;
 }
 
-const idLength = 48;
-const macLength = 43;
 const mostCandidates = 4;
-const nodePattern = /^[A-Za-z0-9]{1,16}$/;
-const routePattern = /^[\w-]{1,32}$/;
 
 /** Makes the reader and writer for one cookie name and list of keys. */
 export function createSessionCookies(
@@ -72,6 +57,7 @@ export function createSessionCookies(
     header(value, { secure, maxAgeMs = options.maxAgeMs }) {
       return serialize(options.name, value, {
         ...attributes(secure),
+        encode: asItIs,
         ...(maxAgeMs === undefined
           ? {}
           : { maxAge: Math.floor(maxAgeMs / 1000), expires: new Date(clock.now() + maxAgeMs) }),
@@ -95,24 +81,21 @@ export function createSessionCookies(
   }
 }
 
-/** The MAC has a fixed length of ASCII, so both sides of `timingSafeEqual` do; the pattern of `split` sees to that. */
-const macPattern = /^[\w-]{43}$/;
+/**
+ * Read from its end, as an id of the application's own may hold anything, hyphens and dots included. The MAC has a fixed length of
+ * ASCII, so both sides of `timingSafeEqual` do.
+ */
+const valuePattern = /^(.+)-([A-Za-z0-9]{1,16})-([\w-]{43})(?:\.([\w-]{1,32}))?$/;
 
 function split(value: string) {
-  if (value.length > idLength + macLength + 64) return undefined;
-  const id = value.slice(0, idLength);
-  const hyphen = value.indexOf("-", idLength + 1);
-  if (value[idLength] !== "-" || hyphen === -1 || !isSessionId(id)) return undefined;
-
-  const node = value.slice(idLength + 1, hyphen);
-  const macEnd = hyphen + 1 + macLength;
-  const mac = value.slice(hyphen + 1, macEnd);
-  if (!nodePattern.test(node) || !macPattern.test(mac)) return undefined;
-
-  const rest = value.slice(macEnd);
-  if (rest !== "" && (rest[0] !== "." || !routePattern.test(rest.slice(1)))) return undefined;
-  return { id, node, mac, route: rest === "" ? undefined : rest.slice(1), payload: `${id}-${node}` };
+  if (value.length > longestIdChars + 43 + 64) return undefined;
+  const [, id, node, mac, route] = valuePattern.exec(value) ?? [];
+  if (id === undefined || node === undefined || mac === undefined || !isSessionId(id)) return undefined;
+  return { id, node, mac, route, payload: `${id}-${node}` };
 }
+
+/** A value of ours, as one of the application's tokens, holds nothing that a cookie may not. */
+const asItIs = (value: string) => value;
 
 /** Values of the cookies with this name, in order. Our values need no decoding, so an encoded one simply fails later. */
 function cookieValues(header: string, name: string, most: number): string[] {

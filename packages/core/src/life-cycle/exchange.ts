@@ -1,3 +1,4 @@
+import type { SessionTokens } from "../cookie/session-tokens.js";
 import type { MsmError } from "../errors.js";
 import type { Session } from "../session/session.js";
 
@@ -12,6 +13,16 @@ export interface SessionRequest {
   readonly secure: boolean;
   /** The framework's pattern for the path, e.g. "/items/:id", where it is known already. `locking: "auto"` learns by it. */
   readonly routePattern?: string;
+  /**
+   * How this request's client carries the name of its session, where that is not msm's cookie: reads it from the request,
+   * and makes what `exchange.cookie()` announces. Default: `manager.tokens`.
+   */
+  readonly tokens?: SessionTokens;
+  /**
+   * Makes the id of a session that begins with this request: 1 to 128 characters that a cookie may hold (RFC 6265), and
+   * nobody may guess it. Default: 192 random bits, as 48 hexadecimal digits.
+   */
+  readonly newId?: () => string;
   /** The application's own choice for this request, whatever `locking` says: true to have the session to itself. */
   readonly lock?: boolean;
   /**
@@ -19,6 +30,12 @@ export interface SessionRequest {
    * Called only where a request has to wait. @returns what ends the subscription
    */
   readonly onClose?: (listener: () => void) => () => void;
+}
+
+/** Which cookie is asked for. */
+export interface CookieRequest {
+  /** True to send the cookie of a stored session also where the client has it already, as rolling cookies want. Default false. */
+  readonly renew?: boolean;
 }
 
 /** How to commit. */
@@ -36,7 +53,7 @@ export interface SessionExchange {
    * The Set-Cookie value that this response needs, or undefined. Synchronous, to be asked when headers are written,
    * after `commit()`. The session id is final from then on: `regenerate()` rejects with MSM_ERR_HEADERS_SENT.
    */
-  cookie(): string | undefined;
+  cookie(options?: CookieRequest): string | undefined;
 
   /**
    * Saves what changed since the last call, and the copies that the mode promises. Never rejects: what went wrong is

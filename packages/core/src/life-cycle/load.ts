@@ -7,9 +7,16 @@ import type { Parts } from "../parts.js";
 import type { AttributeTable } from "../session/attribute-table.js";
 import { LiveSession, type StoredState } from "../session/live-session.js";
 import { recordOverheadBytes, type SessionRecord } from "../session/record.js";
-import { identify, newSessionId, type SessionIdentity } from "../session/session-id.js";
+import {
+  identify,
+  isSessionId,
+  longestIdChars,
+  newSessionId,
+  type SessionIdentity,
+} from "../session/session-id.js";
 import type { Lease } from "../storage/storage.js";
 import { conflictResolver } from "./conflicts.js";
+import type { SessionRequest } from "./exchange.js";
 
 /**
  * Finds a session on the nodes and renews its time to live. One whose absolute timeout has passed counts as ended.
@@ -151,10 +158,18 @@ export interface Heritage {
   readonly createdAtMs: number;
 }
 
-/** Makes a session that is on no node yet. */
-export function create(parts: Parts, heritage?: Heritage): LiveSession {
+/**
+ * Makes a session that is on no node yet.
+ * @param request may make the id
+ * @throws MsmError MSM_ERR_OPTION where it makes one that cannot be
+ */
+export function create(
+  parts: Parts,
+  { newId }: Pick<SessionRequest, "newId">,
+  heritage?: Heritage,
+): LiveSession {
   const { absoluteTimeoutMs } = parts.options;
-  const identity = identify(newSessionId());
+  const identity = identify(newId === undefined ? newSessionId() : checkedId(newId()));
   const createdAtMs = heritage?.createdAtMs ?? parts.clock.now();
   return new LiveSession({
     identity,
@@ -167,6 +182,15 @@ export function create(parts: Parts, heritage?: Heritage): LiveSession {
     maxTableBytes: parts.options.maxRecordBytes - recordOverheadBytes,
     ...(heritage === undefined ? {} : { table: heritage.table }),
   });
+}
+
+function checkedId(id: unknown): string {
+  if (typeof id === "string" && isSessionId(id)) return id;
+  const got = typeof id === "string" ? `a string of ${id.length} characters` : typeof id;
+  throw new MsmError(
+    "MSM_ERR_OPTION",
+    `a session id must be a string of 1 to ${longestIdChars} characters that a cookie may hold (no blanks, quotes, commas, semicolons, backslashes), got ${got}`,
+  );
 }
 
 function inCurrentCodec(record: SessionRecord, { codecs }: Parts): AttributeTable {

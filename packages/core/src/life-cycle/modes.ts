@@ -1,3 +1,4 @@
+import { hintOf } from "../cookie/session-tokens.js";
 import type { Hint } from "../failover/record-search.js";
 import { waitingFor } from "../locking/waiting.js";
 import type { Parts } from "../parts.js";
@@ -86,10 +87,16 @@ export class Modes {
     return {
       ...mode,
       open: async (request) => {
-        const cookie = this.#parts.cookies.read(request.cookieHeader);
+        const cookie = (request.tokens ?? this.#parts.cookies).read(request.cookieHeader);
         if (cookie !== undefined) {
           const wantsLock = this.#parts.locking.locks(request);
-          await this.#handOver(identify(cookie.id), cookie.node, wantsLock, request.onClose);
+          const identity = identify(cookie.id);
+          await this.#handOver(
+            identity,
+            hintOf(cookie, identity, this.#parts.ring),
+            wantsLock,
+            request.onClose,
+          );
         }
         return mode.open(request);
       },

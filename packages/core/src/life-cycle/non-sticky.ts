@@ -1,4 +1,4 @@
-import type { SessionCookie } from "../cookie/session-cookie.js";
+import { type CarriedSession, hintOf } from "../cookie/session-tokens.js";
 import type { MsmError } from "../errors.js";
 import type { Hint, ReadResult } from "../failover/record-search.js";
 import { type Leased, Leases } from "../locking/leases.js";
@@ -31,10 +31,10 @@ export function nonStickyMode(parts: Parts): Mode {
   return {
     exchanges,
     async open(request) {
-      const cookie = parts.cookies.read(request.cookieHeader);
+      const cookie = (request.tokens ?? parts.cookies).read(request.cookieHeader);
       const found = cookie && (await findFor(request, cookie));
       const isFound = found !== undefined;
-      const live = isFound ? found.live : create(parts);
+      const live = isFound ? found.live : create(parts, request);
       const start = { request, cookie, isLearnt: true, live, lock: found?.lock, isFound };
       return new RequestExchange(start, keeper, parts);
     },
@@ -63,9 +63,10 @@ export function nonStickyMode(parts: Parts): Mode {
     catchUp: async () => {}, // nothing is held here
   };
 
-  function findFor(request: SessionRequest, cookie: SessionCookie) {
+  function findFor(request: SessionRequest, cookie: CarriedSession) {
     const wantsLock = parts.locking.locks(request);
-    return find(identify(cookie.id), cookie.node, wantsLock, request.onClose);
+    const identity = identify(cookie.id);
+    return find(identity, hintOf(cookie, identity, parts.ring), wantsLock, request.onClose);
   }
 
   async function find(

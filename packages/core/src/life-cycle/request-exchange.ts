@@ -1,4 +1,4 @@
-import type { SessionCookie } from "../cookie/session-cookie.js";
+import type { CarriedSession } from "../cookie/session-tokens.js";
 import { MsmError } from "../errors.js";
 import type { SessionLock } from "../locking/session-lock.js";
 import { type Waiting, waitingFor } from "../locking/waiting.js";
@@ -8,7 +8,13 @@ import type { LiveSession } from "../session/live-session.js";
 import type { KeptAttributes, RegenerateOptions, Session } from "../session/session.js";
 import { SessionView } from "../session/session-view.js";
 import { conflictResolver } from "./conflicts.js";
-import type { CommitOptions, CommitResult, SessionExchange, SessionRequest } from "./exchange.js";
+import type {
+  CommitOptions,
+  CommitResult,
+  CookieRequest,
+  SessionExchange,
+  SessionRequest,
+} from "./exchange.js";
 import type { Keeper } from "./keeper.js";
 import { create, goneError, type Heritage } from "./load.js";
 import { destroyWithHeirs, endFormer, heirOf, type Renewal, renewed, unlessOutage } from "./renewal.js";
@@ -20,7 +26,7 @@ const unneeded: CommitResult = { outcome: "unneeded" };
 export interface ExchangeStart {
   readonly request: SessionRequest;
   /** The verified cookie of the request, whether its session was found or not. */
-  readonly cookie?: SessionCookie | undefined;
+  readonly cookie?: CarriedSession | undefined;
   readonly live: LiveSession;
   /** Default false: it is new. */
   readonly isFound?: boolean;
@@ -75,8 +81,9 @@ export class RequestExchange implements SessionExchange {
     this.#mergesAtStart = start.live.merges;
     if (start.cookie?.id === start.live.identity.id) {
       // An older cookie than the one that was sent last changes nothing about where the session is at home.
-      start.live.announcedNode ??= start.cookie.node;
-      start.live.noteLookedForOn(start.cookie.node);
+      const { node } = start.cookie;
+      start.live.announcedNode ??= node;
+      if (node !== undefined) start.live.noteLookedForOn(node);
     }
     this.#view = this.#enter(start.live);
     if (start.lock !== undefined) this.#hold(start.lock);
@@ -84,7 +91,7 @@ export class RequestExchange implements SessionExchange {
     this.session = new RequestSession(this.#handle());
   }
 
-  cookie(): string | undefined {
+  cookie({ renew = false }: CookieRequest = {}): string | undefined {
     this.#headersSent = true;
     if (this.#failed) return undefined;
     // Another request of this process renewed the id meanwhile: a client that still has the old one shall not lose it.
@@ -96,12 +103,13 @@ export class RequestExchange implements SessionExchange {
         ? cookies.clearingHeader(context)
         : undefined;
 
-    const value = cookies.value(live.identity.id, live.node, this.#keeper.route);
+    const tokens = this.#start.request.tokens ?? cookies;
+    const value = tokens.value(live.identity.id, live.node, this.#keeper.route);
     const lasts = (this.#cookieMaxAgeMs ?? this.#parts.options.cookie.maxAgeMs) !== undefined;
     // After a merge the newest state is here: the client's next request shall come here, not to the other writer.
-    const renew =
+    const isNewer =
       (lasts && this.#renewCookie) || (this.#keeper.route !== undefined && live.merges > this.#mergesAtStart);
-    if (!renew && value === this.#start.cookie?.value) return undefined;
+    if (!renew && !isNewer && value === this.#start.cookie?.value) return undefined;
     live.announcedNode = live.node;
     live.noteLookedForOn(live.node);
     return cookies.header(value, context);
@@ -334,7 +342,8 @@ export class RequestExchange implements SessionExchange {
     return true;
   }
 
-  async #regenerate({ keep = "none", grace = false }: RegenerateOptions): Promise<void> {
+  async #regenerate({ keep: kept = "none", grace = false }: RegenerateOptions): Promise<void> {
+    const keep = typeof kept === "boolean" ? (kept ? "all" : "none") : kept;
     if (grace && keep !== "all") {
       throw new MsmError(
         "MSM_ERR_OPTION",
@@ -360,7 +369,7 @@ export class RequestExchange implements SessionExchange {
           };
     // What this request changed goes to the new session alone: others may hold the old one, and know its id.
     view.revert();
-    const next = create(this.#parts, heritage);
+    const next = create(this.#parts, this.#start.request, heritage);
     this.#endedHere = true;
     this.#renewals = renewed(this.#renewals, { former, next, keep, grace, base });
     this.#view = this.#enter(next);

@@ -1,5 +1,5 @@
 import { Background, forEachLimited } from "../background.js";
-import type { SessionCookie } from "../cookie/session-cookie.js";
+import { type CarriedSession, hintOf } from "../cookie/session-tokens.js";
 import { MsmError } from "../errors.js";
 import type { FoundRecord } from "../failover/node-reader.js";
 import type { Hint, ReadResult } from "../failover/record-search.js";
@@ -59,10 +59,10 @@ export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
   return {
     exchanges,
     async open(request) {
-      const cookie = parts.cookies.read(request.cookieHeader);
+      const cookie = (request.tokens ?? parts.cookies).read(request.cookieHeader);
       const found = cookie && (mineAtOnce(request, cookie) ?? (await lockAndFind(request, cookie)));
       const isFound = found !== undefined;
-      const live = isFound ? found.session.live : create(parts);
+      const live = isFound ? found.session.live : create(parts, request);
       const start = { request, cookie, isLearnt: true, live, lock: found?.lock, isFound };
       return new RequestExchange(start, keeper, parts);
     },
@@ -124,11 +124,11 @@ export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
   };
 
   /** What most requests of a sticky session are: in the process that owns it, and in nobody's way. */
-  function mineAtOnce(request: SessionRequest, cookie: SessionCookie) {
+  function mineAtOnce(request: SessionRequest, cookie: CarriedSession) {
     return parts.locking.locks(request) || dying.has(cookie.id) ? undefined : unlocked(mine(cookie));
   }
 
-  async function lockAndFind(request: SessionRequest, cookie: SessionCookie) {
+  async function lockAndFind(request: SessionRequest, cookie: CarriedSession) {
     const find = async () => {
       const ending = dying.get(cookie.id);
       return ending === undefined ? (mine(cookie) ?? (await takeOver(cookie))) : heldHeirOf(ending, sessions);
@@ -139,7 +139,7 @@ export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
   }
 
   /** No I/O at all where the balancer sent the request to the owner. */
-  function mine(cookie: SessionCookie): LocalSession | undefined {
+  function mine(cookie: CarriedSession): LocalSession | undefined {
     if (cookie.route !== options.route) return undefined;
     return sessions.useTrusted(cookie.id);
   }
@@ -234,7 +234,7 @@ function takeOverOnce(
   const underWay = new Map<string, Promise<LocalSession | undefined>>();
   return { takeOver, underWay };
 
-  function takeOver(cookie: SessionCookie): Promise<LocalSession | undefined> {
+  function takeOver(cookie: CarriedSession): Promise<LocalSession | undefined> {
     const running = underWay.get(cookie.id);
     if (running !== undefined) return running;
     const takingOver = run(cookie).finally(() => underWay.delete(cookie.id));
@@ -242,7 +242,7 @@ function takeOverOnce(
     return takingOver;
   }
 
-  async function run(cookie: SessionCookie): Promise<LocalSession | undefined> {
+  async function run(cookie: CarriedSession): Promise<LocalSession | undefined> {
     const identity = identify(cookie.id);
     const held = sessions.use(identity.id);
     const found = await findNewest(identity, cookie).catch((error: unknown) => {
@@ -274,7 +274,7 @@ function takeOverOnce(
   /** The session got a new id a short while ago, and the client does not know it yet. */
   async function followTo(
     successor: Successor | undefined,
-    cookie: SessionCookie,
+    cookie: CarriedSession,
   ): Promise<LocalSession | undefined> {
     if (successor === undefined || parts.clock.now() >= successor.untilMs) return undefined;
     return takeOver({ ...cookie, id: successor.id, node: successor.node });
@@ -284,13 +284,14 @@ function takeOverOnce(
    * A sticky session has one backup, on the node that the cookie names. What another node has may be older, until the
    * owner, which the cookie names as well, has moved the backup there.
    */
-  async function findNewest(identity: SessionIdentity, cookie: SessionCookie): Promise<ReadResult> {
-    const found = await load(identity, cookie.node, parts);
-    const hinted = parts.ring.node(cookie.node);
+  async function findNewest(identity: SessionIdentity, cookie: CarriedSession): Promise<ReadResult> {
+    const hint = hintOf(cookie, identity, parts.ring);
+    const found = await load(identity, hint, parts);
+    const hinted = typeof hint === "string" ? parts.ring.node(hint) : undefined;
     if (!isFound(found) || hinted === undefined || found.node === hinted) return found;
 
     if (await hinted.check()) {
-      const again = await load(identity, cookie.node, parts); // it only missed one question
+      const again = await load(identity, hint, parts); // it only missed one question
       if (!isFound(again) || again.node === hinted) return again;
       throw silentError(cookie);
     }
@@ -303,7 +304,7 @@ function takeOverOnce(
   async function own(
     local: LocalSession,
     from: string,
-    cookie: SessionCookie,
+    cookie: CarriedSession,
   ): Promise<LocalSession | undefined> {
     const saved = await backups.again(local).catch(() => "unsaved" as const); // pushed later, as any failed backup
     if (from !== "" && from !== route) handovers.tell(from, local.live.identity);
@@ -320,7 +321,7 @@ function takeOverOnce(
   }
 }
 
-const silentError = ({ node, route }: SessionCookie) =>
+const silentError = ({ node, route }: CarriedSession) =>
   new MsmError(
     "MSM_ERR_STORAGE_UNAVAILABLE",
     `node ${node} does not answer, and ${route} has not moved the session's backup from it yet`,
@@ -332,7 +333,7 @@ interface StickyParts {
   /** Sessions by id that ended a short while ago: a node may still give the session, and nobody may have it. */
   readonly dying: Map<string, LiveSession>;
   readonly locks: LocalLocks;
-  readonly takeOver: (cookie: SessionCookie) => Promise<LocalSession | undefined>;
+  readonly takeOver: (cookie: CarriedSession) => Promise<LocalSession | undefined>;
   readonly backups: Backups;
   readonly background: Background;
   readonly maintenance: Maintenance;

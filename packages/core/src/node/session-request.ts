@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Http2ServerRequest } from "node:http2";
+import type { SessionTokens } from "../cookie/session-tokens.js";
 import type { SessionRequest } from "../life-cycle/exchange.js";
 
 /** What a framework knows better than Node's request. */
@@ -12,6 +13,10 @@ export interface RequestDetails {
   readonly routePattern?: string | undefined;
   /** Whether the application wants the session to itself for this request, whatever `locking` says. */
   readonly lock?: boolean | undefined;
+  /** How the client carries the name of its session, where that is not msm's cookie. */
+  readonly tokens?: SessionTokens | undefined;
+  /** Makes the id of a session that begins with this request. */
+  readonly newId?: (() => string) | undefined;
 }
 
 /** Gives the part of a Node request that a session needs. */
@@ -19,7 +24,7 @@ export function sessionRequestOf(
   req: IncomingMessage | Http2ServerRequest,
   details: RequestDetails = {},
 ): SessionRequest {
-  const { routePattern, lock } = details;
+  const { routePattern, lock, tokens, newId } = details;
   return {
     method: req.method ?? "GET",
     url: details.url ?? req.url ?? "/",
@@ -27,6 +32,8 @@ export function sessionRequestOf(
     secure: details.secure ?? isEncrypted(req),
     ...(routePattern === undefined ? {} : { routePattern }),
     ...(lock === undefined ? {} : { lock }),
+    ...(tokens === undefined ? {} : { tokens }),
+    ...(newId === undefined ? {} : { newId }),
     onClose: (listener) => onClientGone(req, listener),
   };
 }

@@ -189,28 +189,37 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
   };
 }
 
-const sessionIdBytes = 24;
-
-/** The successor's id, added (XOR) to a pad that only who knows the secret and the former id can make. */
+/**
+ * The length of the successor's id, the id itself, added (XOR) to a pad that only who knows the secret and the former id can
+ * make, and the node.
+ */
 function pointerTo(successor: Successor | undefined, key: Buffer, identity: SessionIdentity): Buffer {
   if (successor === undefined) return Buffer.alloc(0);
-  const pad = pointerPad(key, identity);
-  const id = Buffer.from(successor.id, "hex").map((byte, i) => byte ^ pad[i]!);
-  return Buffer.concat([id, Buffer.from(successor.node, "latin1")]);
+  const id = Buffer.from(successor.id, "latin1");
+  return Buffer.concat([
+    Buffer.of(id.length),
+    padded(id, key, identity),
+    Buffer.from(successor.node, "latin1"),
+  ]);
 }
 
 function successorIn(bytes: Buffer, key: Buffer, identity: SessionIdentity): Successor | undefined {
-  const pointer = bytes.subarray(tableAt, tableAt + sessionIdBytes);
-  if (pointer.length < sessionIdBytes) return undefined;
-  const pad = pointerPad(key, identity);
-  const id = Buffer.from(pointer.map((byte, i) => byte ^ pad[i]!)).toString("hex");
-  const node = bytes.toString("latin1", tableAt + sessionIdBytes);
+  const pointer = bytes.subarray(tableAt);
+  if (pointer.length === 0) return undefined;
+  const nodeAt = 1 + pointer[0]!;
+  const id = padded(pointer.subarray(1, nodeAt), key, identity).toString("latin1");
+  const node = pointer.toString("latin1", nodeAt);
   return { id, node, untilMs: Number.parseInt(bytes.toString("latin1", expiresAt, ringAt), 16) };
 }
 
-/** Used once only: a session ends once, and a former id has one successor. */
-const pointerPad = (key: Buffer, identity: SessionIdentity) =>
-  createHmac("sha256", key).update(`successor of ${identity.id}`).digest();
+/** The pad (HMAC-SHA256 in counter mode) is used once only: a session ends once, and a former id has one successor. */
+function padded(id: Uint8Array, key: Buffer, identity: SessionIdentity): Buffer {
+  const blocks = Array.from({ length: Math.ceil(id.length / macBytes) }, (_, block) =>
+    createHmac("sha256", key).update(`successor of ${identity.id}, ${block}`).digest(),
+  );
+  const pad = Buffer.concat(blocks);
+  return Buffer.from(id.map((byte, at) => byte ^ pad[at]!));
+}
 
 /** True where the bytes are a record of a later release, which this one must neither use nor destroy. */
 export const isNewerFormat = (bytes: Uint8Array): boolean =>

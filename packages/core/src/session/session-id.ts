@@ -2,7 +2,7 @@ import { hash, randomBytes } from "node:crypto";
 
 /** A session's id, and what is derived from it once. */
 export interface SessionIdentity {
-  /** 48 hexadecimal digits, known to the client and to nobody else. */
+  /** 48 hexadecimal digits, or what the application makes; known to the client and to nobody else. */
   readonly id: string;
   /** SHA-256 of the id, base64url. All that storages and records see of it. */
   readonly digest: string;
@@ -10,12 +10,16 @@ export interface SessionIdentity {
   readonly name: string;
 }
 
-const pattern = /^[0-9a-f]{48}$/;
+/** Characters that an id may have at most. */
+export const longestIdChars = 128;
+
+/** What a cookie's value may hold (cookie-octet, RFC 6265 section 4.1.1). */
+const pattern = /^[!#-+\--:<-[\]-~]{1,128}$/;
 
 /** Makes an id of 192 random bits. */
 export const newSessionId = (): string => randomBytes(24).toString("hex");
 
-/** True where the text has the form of a session id. */
+/** True where the text can be a session id: 1 to 128 characters that a cookie's value may hold. */
 export const isSessionId = (text: string): boolean => pattern.test(text);
 
 /** Derives what storages and events call a session. */

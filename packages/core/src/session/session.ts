@@ -7,8 +7,8 @@ export type KeptAttributes = "all" | "none" | readonly string[];
 
 /** How a session gets a new id. */
 export interface RegenerateOptions {
-  /** Which attributes go on under the new id. Default "none". */
-  readonly keep?: KeptAttributes;
+  /** Which attributes go on under the new id; true is "all", false is "none". Default "none". */
+  readonly keep?: boolean | KeptAttributes;
   /**
    * For a plain renewal of the id, with `keep: "all"`: for 10 s, requests that still carry the old id get the session under
    * its new one, as do those that are running. Never at a log-in: who planted the old id would get in with it.
@@ -19,7 +19,7 @@ export interface RegenerateOptions {
 
 /** One request's view of its session. */
 export interface Session {
-  /** 48 hexadecimal digits; changes only by `regenerate()`. */
+  /** 48 hexadecimal digits, or what `SessionRequest.newId` made; changes only by `regenerate()`. */
   readonly id: string;
   /** True where the client had no session before this request. */
   readonly isNew: boolean;

@@ -1,0 +1,34 @@
+import type { SessionIdentity } from "../session/session-id.js";
+
+/** A session as a client names it, verified. */
+export interface CarriedSession {
+  readonly id: string;
+  /**
+   * Id of the node that held the session's record when the client was told of it; undefined where that is not said: then
+   * all nodes are asked.
+   */
+  readonly node?: string | undefined;
+  /** Sticky: the process that the balancer sends the client to. Nothing is believed of it. */
+  readonly route?: string | undefined;
+  /** What the client sent, whole. */
+  readonly value: string;
+}
+
+/** How clients carry the name of their session: what stands in the session cookie. */
+export interface SessionTokens {
+  /** The session that a request's raw Cookie header names; undefined where it names none that verifies. Never throws. */
+  read(cookieHeader: string | undefined): CarriedSession | undefined;
+  /**
+   * What a client is to send from now on.
+   * @param node id of the node that holds the session's record
+   * @param route sticky: the process that owns the session
+   */
+  value(id: string, node: string, route: string | undefined): string;
+}
+
+/** Where a session is looked for first. */
+export const hintOf = (
+  { node }: Pick<CarriedSession, "node">,
+  identity: SessionIdentity,
+  ring: { place(digest: string): { readonly id: string } },
+): string | { readonly guess: string } => node ?? { guess: ring.place(identity.digest).id };
