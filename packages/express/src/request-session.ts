@@ -8,10 +8,11 @@ import type {
   SessionExchange,
 } from "@msm/core";
 import { longestTimeMs } from "@msm/core";
+import { cookieAgeOf, setCookieAge, withMaxAge } from "@msm/core/node";
 import type { Request } from "express";
 import type { Cookie, Session as ExpressSession } from "express-session";
 import { createMembers, type Detach, ownMembers } from "./members.js";
-import { createCookie, isStoredCookie, withMaxAge } from "./session-cookie.js";
+import { createCookie } from "./session-cookie.js";
 
 /**
  * The session of one Express request: what stands in `req.session` and `req.sessionID`, and the exchange as
@@ -89,8 +90,7 @@ export class RequestSession implements SessionExchange {
 
   /** The age that this session's cookie was given, in milliseconds; null: until the browser is closed; undefined: none. */
   get #ownCookieAgeMs(): number | null | undefined {
-    const stored: unknown = this.session.attributes.cookie;
-    return isStoredCookie(stored) ? stored.originalMaxAge : undefined;
+    return cookieAgeOf(this.session);
   }
 
   // --- what the members of req.session do -------------------------------------------------------------------------
@@ -123,15 +123,9 @@ export class RequestSession implements SessionExchange {
   createCookie(): Cookie {
     const maxAgeMs = this.#ownCookieAgeMs;
     const shownMs = maxAgeMs === undefined ? (this.session.cookieMaxAgeMs ?? null) : maxAgeMs;
-    return createCookie(this.#cookieOptions, this.#req.secure, shownMs, (ageMs) => this.#setCookieAge(ageMs));
-  }
-
-  #setCookieAge(ageMs: number | null): void {
-    this.session.attributes.cookie = { originalMaxAge: ageMs };
-    if (ageMs === null || ageMs <= 0) return;
-    // "For ever" is a common wish.
-    this.session.idleTimeoutMs = Math.min(ageMs, longestTimeMs);
-    this.session.cookieMaxAgeMs = Math.min(ageMs, longestTimeMs);
+    return createCookie(this.#cookieOptions, this.#req.secure, shownMs, (ageMs) =>
+      setCookieAge(this.session, ageMs),
+    );
   }
 
   // --- the object in req.session ----------------------------------------------------------------------------------

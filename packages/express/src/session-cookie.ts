@@ -1,18 +1,6 @@
 import type { CookieOptions } from "@msm/core";
 import expressSession, { type Cookie } from "express-session";
 
-/** What a session remembers of a cookie whose age was changed: kept among the attributes, as express-session does. */
-export interface StoredCookie {
-  /** Milliseconds; null: until the browser is closed. */
-  readonly originalMaxAge: number | null;
-}
-
-/** True where a stored value is what we, or express-session, keep of a cookie. */
-export function isStoredCookie(value: unknown): value is StoredCookie {
-  if (typeof value !== "object" || value === null || !("originalMaxAge" in value)) return false;
-  return value.originalMaxAge === null || typeof value.originalMaxAge === "number";
-}
-
 /**
  * Makes express-session's cookie object from our options.
  * @param maxAgeMs how long the browser keeps it; null: until it is closed
@@ -77,13 +65,4 @@ function watchAge(cookie: Cookie, onAgeChange: (maxAgeMs: number | null) => void
       configurable: true,
     },
   });
-}
-
-/** Gives a Set-Cookie header another age. @param maxAgeMs null: until the browser is closed */
-export function withMaxAge(header: string, maxAgeMs: number | null): string {
-  const others = header.split("; ").filter((attribute) => !/^(max-age|expires)=/i.test(attribute));
-  if (maxAgeMs === null) return others.join("; ");
-  const age = `Max-Age=${Math.floor(maxAgeMs / 1000)}`;
-  const expires = `Expires=${new Date(Date.now() + maxAgeMs).toUTCString()}`;
-  return [...others, age, expires].join("; ");
 }

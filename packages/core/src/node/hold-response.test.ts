@@ -370,6 +370,20 @@ describe("the session cookie", () => {
     expect([answer.status, answer.message]).toEqual([404, "Nothing Here"]);
   });
 
+  it("keeps its answer out of caches, unless the application says how it may be cached", async () => {
+    const { headers } = await ask(new TestExchange(), (res) => res.end());
+    const chosen = await ask(new TestExchange(), (res) => res.setHeader("Cache-Control", "private").end());
+    const dated = await ask(new TestExchange(), (res) => res.setHeader("Expires", "0").end());
+    const without = new TestExchange();
+    without.cookie = () => undefined;
+    const plain = await ask(without, (res) => res.end());
+
+    expect(headers["cache-control"]).toBe("no-store");
+    expect(chosen.headers["cache-control"]).toBe("private");
+    expect(dated.headers).not.toHaveProperty("cache-control");
+    expect(plain.headers).not.toHaveProperty("cache-control");
+  });
+
   it("is not asked for where the exchange has none", async () => {
     const exchange = new TestExchange();
     exchange.cookie = () => undefined;

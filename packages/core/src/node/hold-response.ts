@@ -2,7 +2,7 @@ import { MsmError } from "../errors.js";
 import type { CommitOptions, CommitResult, SessionExchange } from "../life-cycle/exchange.js";
 import { drainSignal } from "./drain-signal.js";
 import { type AnyServerResponse, call, type NodeResponse } from "./node-response.js";
-import { addCookie, cookiesOf, dropHead, takeHead } from "./response-head.js";
+import { addSessionCookie, cookiesOf, dropHead, takeHead } from "./response-head.js";
 import { headersSentError, showEnded, showHeadSent } from "./sent-face.js";
 
 /** What `holdResponse` asks of its adapter. */
@@ -218,7 +218,7 @@ class HeldResponse {
 
   #passHeadOn(): void {
     const cookie = this.#exchange.cookie();
-    if (cookie !== undefined) addCookie(this.#res, cookie);
+    if (cookie !== undefined) addSessionCookie(this.#res, cookie);
     const statusCode = this.#statusCode ?? this.#res.statusCode;
     // An implicit head is left to Node, which adds the Content-Length where it gets the body in one piece.
     if (this.#headIsImplicit) this.#res.statusCode = statusCode;

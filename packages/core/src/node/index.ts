@@ -1,4 +1,19 @@
 /** What adapters on Node's http, https and http2 share. */
+export {
+  cookieAgeOf,
+  cookieAttribute,
+  isStoredCookie,
+  type StoredCookie,
+  setCookieAge,
+  withMaxAge,
+} from "./cookie-age.js";
 export { type HoldOptions, holdResponse } from "./hold-response.js";
 export type { AnyServerResponse } from "./node-response.js";
+export {
+  type AdoptedRequest,
+  adoptPrevious,
+  type PreviousSession,
+  type PreviousSessions,
+} from "./previous-sessions.js";
+export { addSessionCookie } from "./response-head.js";
 export { type RequestDetails, sessionRequestOf } from "./session-request.js";

@@ -62,18 +62,25 @@ function pairsOf(flat: readonly string[]): [string, string][] {
 }
 
 /** The Set-Cookie headers that stand on the response, as a list of its own. */
-export function cookiesOf(res: NodeResponse): readonly string[] {
+export function cookiesOf(res: Pick<NodeResponse, "getHeader">): readonly string[] {
   const cookies = res.getHeader("Set-Cookie");
   if (cookies === undefined) return [];
   return Array.isArray(cookies) ? [...cookies] : [String(cookies)];
 }
 
+/** What `addSessionCookie` needs of a response; Fastify's reply has it under other names. */
+type HeadOfResponse = Pick<NodeResponse, "getHeader" | "hasHeader" | "setHeader">;
+
 /**
- * Adds a cookie beside those that stand there. Not with `appendHeader()`: that adds to the very list the application
- * gave, and where it gives the same list each time, the next client would get this one's session.
+ * Adds the session's cookie beside those that stand there, and keeps shared caches from giving it to others: where the
+ * application chose nothing, with `Cache-Control: no-store` (RFC 9111 section 7.3).
  */
-export function addCookie(res: NodeResponse, cookie: string): void {
+export function addSessionCookie(res: HeadOfResponse, cookie: string): void {
+  // Not with `appendHeader()`: that adds to the very list the application gave, and where it gives the same list each
+  // time, the next client would get this one's session.
   res.setHeader("Set-Cookie", [...cookiesOf(res), cookie]);
+  if (!res.hasHeader("Cache-Control") && !res.hasHeader("Expires"))
+    res.setHeader("Cache-Control", "no-store");
 }
 
 /** Headers that speak of an answer's content, or send the client elsewhere. What speaks of the site (CORS, CSP) is none. */
