@@ -156,6 +156,17 @@ function contractIn(
         expect(counts.map((answer) => answer.cookies.length)).toEqual([1, 0, 0]);
       });
 
+      itHas("GET /count", "is that of the first of several cookies that verifies", async () => {
+        const visitor = client();
+        await visitor.get("/count");
+        const other = client();
+        await other.get("/name?name=bob");
+
+        const answer = await client().with(`sid=forged; ${visitor.cookie}; ${other.cookie}`).get("/count");
+
+        expect(answer.json()).toEqual({ n: 2 });
+      });
+
       itHas(
         "GET /redirect",
         "is saved before a redirect sends its client on, however slow the save",
@@ -250,6 +261,23 @@ function contractIn(
           const answer = await client().get("/own-cookies");
           expect(answer.cookies.map((cookie) => cookie.split("=")[0]).sort()).toEqual(["a", "b", "sid"]);
         }
+      });
+
+      itHas("GET /count", "that sets the session's cookie is kept out of caches, and no other", async () => {
+        const visitor = client();
+
+        const first = await visitor.get("/count");
+        const second = await visitor.get("/count");
+
+        expect(first.headers["cache-control"]).toBe("no-store");
+        expect(second.headers["cache-control"] ?? "").not.toContain("no-store");
+      });
+
+      itHas("GET /described", "is cached as the application says", async () => {
+        const answer = await client().get("/described");
+
+        expect(answer.headers["cache-control"]).toMatch(/^public/);
+        expect(answer.headers.etag).toBeDefined();
       });
 
       itHas("GET /big", "in one piece has a Content-Length", async () => {
