@@ -25,6 +25,8 @@ export default defineConfig({
             "scripts/**/*.test.{ts,mjs}",
           ],
           testTimeout: 30_000,
+          // Most of them wait for servers and clocks, not for the processor.
+          maxWorkers: 2,
         },
       },
       {

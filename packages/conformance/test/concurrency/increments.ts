@@ -40,7 +40,7 @@ export interface ProcessesOptions {
 }
 
 // So long that a busy machine lets nobody wait in vain: whoever is refused is refused for a reason.
-const patience = { lockTimeoutMs: 25_000, leaseTtlMs: 10_000 };
+const patience = { lockTimeoutMs: 25_000, leaseTtlMs: 10_000, operationTimeoutMs: 10_000 };
 const stickyPatience = { backupTimeoutMs: 25_000 };
 
 /** Starts processes that give up on nothing only because the machine is slow. */
