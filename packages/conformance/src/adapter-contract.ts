@@ -753,6 +753,10 @@ class ObservedManager implements SessionManager {
     this.#opens = "really";
   }
 
+  get cookie() {
+    return this.#manager.cookie;
+  }
+
   get tokens() {
     return this.#manager.tokens;
   }

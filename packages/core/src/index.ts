@@ -27,6 +27,7 @@ export type {
   LockingPredicate,
   NodeOptions,
   NonStickyOptions,
+  ResolvedCookieOptions,
   SessionManagerOptions,
   StickyOptions,
 } from "./options.js";

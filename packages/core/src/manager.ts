@@ -12,7 +12,12 @@ import type { Mode } from "./life-cycle/mode.js";
 import type { RequestExchange } from "./life-cycle/request-exchange.js";
 import { withoutSession } from "./life-cycle/without-session.js";
 import { milliseconds } from "./milliseconds.js";
-import type { ChangeableOptions, ResolvedOptions, SessionManagerOptions } from "./options.js";
+import type {
+  ChangeableOptions,
+  ResolvedCookieOptions,
+  ResolvedOptions,
+  SessionManagerOptions,
+} from "./options.js";
 import type { Parts } from "./parts.js";
 import { Configuration, type MembersOf } from "./reconfigure.js";
 import { resolveOptions } from "./resolve-options.js";
@@ -48,6 +53,8 @@ export interface SessionManager {
    * the Cookie header of a WebSocket's handshake.
    */
   readonly tokens: SessionTokens;
+  /** The session cookie's options with every default filled in: for adapters that show or write the cookie themselves. */
+  readonly cookie: ResolvedCookieOptions;
   /** Calls `listener` on each event; what it throws is ignored. @returns what ends the subscription */
   on<E extends keyof SessionEvents>(event: E, listener: (detail: SessionEvents[E]) => void): Unsubscribe;
   /** Counts since the start, and what is held now. */
@@ -160,6 +167,7 @@ function manage(configuration: Configuration, parts: Parts): SessionManager {
       read: (cookieHeader) => parts.cookies.read(cookieHeader),
       value: (id, node, route) => parts.cookies.value(id, node, route),
     },
+    cookie: options.cookie,
     on: (event, listener) => events.on(event, listener),
     stats: () => ({ events: { ...counts }, ...modes.gauges() }),
     health,
