@@ -1,4 +1,9 @@
-import { type CookieOptions as CoreCookieOptions, MsmError } from "@msm/core";
+import {
+  type CookieOptions as CoreCookieOptions,
+  longestTimeMs,
+  MsmError,
+  type ResolvedCookieOptions,
+} from "@msm/core";
 import expressSession, { type Cookie } from "express-session";
 
 /**
@@ -77,7 +82,8 @@ function checkAges({ maxAge, expires }: GivenCookie, maxAgeMs: number | undefine
   if (typeof age !== "number" || Number.isNaN(age)) {
     throw new TypeError(`cookie.maxAge must be a number of milliseconds, got ${String(age)}`);
   }
-  if (expires !== undefined && expires !== null && !(expires instanceof Date)) {
+  const isDate = expires instanceof Date && !Number.isNaN(expires.getTime());
+  if (expires !== undefined && expires !== null && !isDate) {
     throw wrong(`cookie.expires must be a Date, got ${String(expires)}`);
   }
 }
@@ -91,15 +97,31 @@ export function newCookie(given: GivenCookie, requestIsSecure: boolean): Cookie 
   return cookie;
 }
 
-/** The options as the core knows them, to be checked by it; what only express-session knows is left out. */
+/** The options as the core knows them; what only express-session knows is left out. */
 export function coreCookie(given: GivenCookie): CoreCookieOptions {
-  const { maxAge: _, expires: __, sameSite, ...same } = given;
+  const { maxAge, expires: _, sameSite, ...same } = given;
+  const maxAgeMs = idleTimeoutMsOf({ maxAge });
   return {
     ...(same as CoreCookieOptions),
     ...(sameSite === undefined || sameSite === "auto"
       ? {}
       : { sameSite: sameSite === true ? "strict" : sameSite }),
+    ...(maxAgeMs === undefined ? {} : { maxAgeMs }),
   };
+}
+
+/** The core's options in express-session's spelling. */
+export function fromCoreCookie(options: ResolvedCookieOptions): GivenCookie {
+  const { name: _, maxAgeMs: maxAge, partitioned, ...same } = options;
+  const given = { ...same, maxAge, partitioned: partitioned || undefined };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+}
+
+/** How long a session of this cookie lives unused, as with express-session's stores; undefined: that is not said. */
+export function idleTimeoutMsOf({ maxAge, expires }: GivenCookie): number | undefined {
+  const ageMs = maxAge ?? (expires instanceof Date ? expires.getTime() - Date.now() : 0);
+  // "For ever" is a common wish.
+  return ageMs > 0 ? Math.min(ageMs, longestTimeMs) : undefined;
 }
 
 const wrong = (message: string) => new MsmError("MSM_ERR_OPTION", message);

@@ -4,12 +4,19 @@ export type { SessionData } from "express-session";
 import type { RegenerateOptions } from "@msm/core";
 import { session } from "./middleware.js";
 
-export type { ReadyManager, SessionMiddleware, SessionOptions } from "./middleware.js";
+export type { CompatOptions } from "./compat-options.js";
+export type { CookieOptions } from "./cookie-options.js";
+export type { AnyHandler, SessionMiddleware, SessionOptions } from "./middleware.js";
+export type { CookieFormat, NodesOptions, ReadyManager } from "./nodes-options.js";
 export { session };
 export default session;
 
 // express-session's methods take a callback; here each also gives a promise where it gets none.
 declare module "express-session" {
+  interface Cookie {
+    partitioned?: boolean | undefined;
+    priority?: "low" | "medium" | "high" | undefined;
+  }
   interface Session {
     /** Stores now what changed so far; the end of the response does so anyway. */
     save(): Promise<void>;

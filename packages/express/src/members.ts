@@ -2,6 +2,7 @@ import type { Attributes, RegenerateOptions, Session } from "@msm/core";
 import type { Cookie, Session as ExpressSession } from "express-session";
 import expressSession from "express-session";
 import type { RequestSession } from "./request-session.js";
+import { copyCookie } from "./session-cookie.js";
 
 /** Gives an object in `req.session` an id and attributes of its own, when the session goes on without it. */
 export type Detach = (id: string, attributes: Attributes) => void;
@@ -24,19 +25,13 @@ export const sessionOf = (view: ExpressSession): Session => (view as ExpressSess
 
 /** Makes the members of one `req.session`: its `cookie`, and what express-session's `Session` has. */
 export function createMembers(own: RequestSession): { members: ExpressSession; detach: Detach } {
-  let cookie: Cookie | undefined;
+  const cookie = own.sessionCookie;
   const members: ExpressSession = Object.create(prototype, {
     [owner]: { value: own },
     cookie: {
-      get: () => {
-        cookie ??= own.createCookie();
-        return cookie;
-      },
+      get: () => cookie.shown,
       // Passport's `keepSessionInfo` copies the old session's cookie to the new session.
-      set: ({ originalMaxAge }: Cookie) => {
-        cookie ??= own.createCookie();
-        if (cookie.originalMaxAge !== originalMaxAge) cookie.maxAge = originalMaxAge ?? undefined;
-      },
+      set: (other: Cookie) => copyCookie(other, cookie.shown),
       enumerable: true,
       configurable: true,
     },
@@ -52,7 +47,7 @@ export function createMembers(own: RequestSession): { members: ExpressSession; d
 const prototype: object = Object.create(expressSession.Session.prototype, {
   ...getter("id", (members) => members[owner].session.id),
   ...getter("req", (members) => members[owner].req),
-  ...asynchronous("save", (own) => own.session.save()),
+  ...asynchronous("save", (own) => own.save()),
   ...asynchronous("reload", (own) => own.reload()),
   ...asynchronous("regenerate", (own, options) => own.regenerate(options)),
   ...asynchronous("destroy", (own) => own.destroy()),
@@ -93,9 +88,11 @@ function asynchronous(
   name: string,
   run: (own: RequestSession, options?: RegenerateOptions) => Promise<void>,
 ): PropertyDescriptorMap {
-  return described(name, function (this: Members, callback?: Callback | RegenerateOptions) {
-    if (typeof callback !== "function") return ignorable(run(this[owner], callback));
-    const done = run(this[owner]);
+  return described(name, function (this: Members, ...args: readonly (Callback | RegenerateOptions)[]) {
+    const options = args.find((arg): arg is RegenerateOptions => typeof arg === "object" && arg !== null);
+    const callback = args.find((arg) => typeof arg === "function");
+    const done = run(this[owner], options);
+    if (callback === undefined) return ignorable(done);
     // On the next tick, so that what a callback throws is an exception and not a promise that nobody holds.
     done.then(
       () => process.nextTick(callback),

@@ -1,36 +1,32 @@
-import {
-  type CookieOptions,
-  createSessionManager,
-  MsmError,
-  type SessionManager,
-  type SessionManagerOptions,
-} from "@msm/core";
-import { holdResponse, sessionRequestOf } from "@msm/core/node";
-import type { Request, RequestHandler } from "express";
-import { sessionOf } from "./members.js";
-import { RequestSession } from "./request-session.js";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import type { SessionManager } from "@msm/core";
+import type { RequestHandler } from "express";
+import { type NodesOptions, type ReadyManager, resolveNodesOptions } from "./nodes-options.js";
+import { nodesSession } from "./nodes-session.js";
 
 /** What `session()` takes: options for a manager of its own, or a manager that is shared. */
-export type SessionOptions = SessionManagerOptions | ReadyManager;
+export type SessionOptions = NodesOptions | ReadyManager;
 
-/** A manager that the application made itself, for instance in order to share it. */
-export interface ReadyManager {
-  readonly manager: SessionManager;
-  /** The manager's `cookie` option once more: what `req.session.cookie` shows. Left out, it shows msm's defaults. */
-  readonly cookie?: CookieOptions;
-}
+/** A middleware of Express, and of Node's http, https and http2 modules. */
+export type AnyHandler = RequestHandler &
+  ((
+    req: IncomingMessage | Http2ServerRequest,
+    res: ServerResponse | Http2ServerResponse,
+    next: (error?: unknown) => void,
+  ) => void);
 
 /** The middleware, with the manager behind it: for its events, its counts, and for `close()`. */
-export type SessionMiddleware = RequestHandler & {
+export type SessionMiddleware = AnyHandler & {
   readonly manager: SessionManager;
   /**
    * For a path or a route whose requests are to have their session to themselves, whatever `locking` says: before this
    * middleware (`app.use("/cart", sessions.locked)`) or behind it (`app.post("/cart", sessions.locked, handler)`), where
    * it waits for the lock then.
    */
-  readonly locked: RequestHandler;
+  readonly locked: AnyHandler;
   /** For a path or a route whose requests need no lock, whatever `locking` says: before this middleware or behind it. */
-  readonly unlocked: RequestHandler;
+  readonly unlocked: AnyHandler;
 };
 
 /**
@@ -40,60 +36,9 @@ export type SessionMiddleware = RequestHandler & {
  *
  * A request whose `req.session` is set already is passed on as it is, so mounting twice does no harm.
  *
- * @throws MsmError MSM_ERR_OPTION on an option that makes no sense
+ * @throws MsmError MSM_ERR_OPTION on an option that makes no sense; TypeError where express-session throws one
  */
 export function session(options: SessionOptions): SessionMiddleware {
-  const manager = "manager" in options ? options.manager : createSessionManager(options);
-  const shownCookie = options.cookie ?? {};
-  /** What `locked` or `unlocked` said of requests whose session is not open yet. */
-  const choices = new WeakMap<object, boolean>();
-
-  const openSession: RequestHandler = (req, res, next) => {
-    if (req.session) return next();
-
-    const details = {
-      url: req.originalUrl,
-      secure: req.secure,
-      routePattern: routePatternOf(req),
-      lock: choices.get(req),
-    };
-    manager.open(sessionRequestOf(req, details)).then((exchange) => {
-      if (exchange.session === undefined) {
-        void exchange.end();
-      } else {
-        const own = new RequestSession(req, exchange, exchange.session, shownCookie);
-        own.attach();
-        holdResponse(res, own, { answerError: next });
-      }
-      next();
-    }, refuse);
-
-    function refuse(error: unknown): void {
-      if (error instanceof MsmError && error.headers !== undefined) res.set({ ...error.headers });
-      next(error);
-    }
-  };
-  const locked: RequestHandler = (req, _res, next) => {
-    if (req.session)
-      return void sessionOf(req.session)
-        .lock()
-        .then(() => next(), next);
-    choices.set(req, true);
-    next();
-  };
-  const unlocked: RequestHandler = (req, _res, next) => {
-    if (req.session)
-      return void sessionOf(req.session)
-        .release()
-        .then(() => next(), next);
-    choices.set(req, false);
-    next();
-  };
-  return Object.assign(openSession, { manager, locked, unlocked });
-}
-
-/** Express knows the route only where the middleware is mounted in it, not where it stands before the routes. */
-function routePatternOf({ baseUrl, route }: Request): string | undefined {
-  const path: unknown = route?.path;
-  return typeof path === "string" ? baseUrl + path : undefined;
+  // The one place where the way to store is chosen.
+  return nodesSession(resolveNodesOptions(options));
 }

@@ -1,76 +1,125 @@
 import type {
   CommitOptions,
   CommitResult,
-  CookieOptions,
-  CookieRequest,
   RegenerateOptions,
   Session,
   SessionExchange,
+  SessionManager,
 } from "@msm/core";
-import { longestTimeMs } from "@msm/core";
-import { cookieAgeOf, setCookieAge, withMaxAge } from "@msm/core/node";
-import type { Request } from "express";
-import type { Cookie, Session as ExpressSession } from "express-session";
+import { MsmError } from "@msm/core";
+import expressSession, { type Session as ExpressSession } from "express-session";
 import { createMembers, type Detach, ownMembers } from "./members.js";
-import { createCookie } from "./session-cookie.js";
+import type { AnyRequest } from "./request-facts.js";
+import { type CookieSource, SessionCookie } from "./session-cookie.js";
+
+/** How requests' sessions are treated, whatever the request: what express-session's options say of it. */
+export interface RequestRules {
+  readonly manager: SessionManager;
+  readonly cookieName: string;
+  readonly rolling: boolean;
+  readonly saveUninitialized: boolean;
+  readonly unset: "destroy" | "keep";
+}
 
 /**
- * The session of one Express request: what stands in `req.session` and `req.sessionID`, and the exchange as
- * express-session's rules want it.
+ * The session of one request: what stands in `req.session` and `req.sessionID`, and the exchange as express-session's
+ * rules want it.
  *
- * Under those rules (`unset: "keep"`), `req.session = null` and `delete req.session` mean that this request has no
- * session any more: what it changed is not saved, no cookie is sent, and what is stored stays as it is.
+ * `req.session = null` and `delete req.session` mean that this request has no session any more: what it changed is not
+ * saved, no cookie is sent, and what is stored stays as it is, or ends with `unset: "destroy"`.
  */
 export class RequestSession implements SessionExchange {
   readonly session: Session;
-  readonly #req: Request;
+  readonly #req: AnyRequest;
   readonly #exchange: SessionExchange;
-  readonly #cookieOptions: CookieOptions;
+  readonly #rules: RequestRules;
+  readonly #cookieSource: CookieSource;
+  #cookie: SessionCookie;
   #view: ExpressSession | undefined;
   #detach: Detach | undefined;
   #isUnset = false;
   #isDestroyed = false;
+  /** What stands in `req.sessionID` instead of the session's id. */
+  #otherId: { readonly value: unknown } | undefined;
+  /** Whether it is stored though nothing was put into it. */
+  #isStoredEmpty: boolean;
+  #isChanged = false;
 
-  constructor(req: Request, exchange: SessionExchange, session: Session, cookieOptions: CookieOptions) {
+  constructor(
+    req: AnyRequest,
+    exchange: SessionExchange,
+    session: Session,
+    rules: RequestRules,
+    source: CookieSource,
+  ) {
     this.#req = req;
     this.#exchange = exchange;
     this.session = session;
-    this.#cookieOptions = cookieOptions;
+    this.#rules = rules;
+    this.#cookieSource = source;
+    this.#cookie = new SessionCookie(session, source);
+    this.#isStoredEmpty = rules.saveUninitialized && session.isNew;
+    if (session.isNew) this.#beginIdleTimeout();
   }
 
   /** Puts `session` and `sessionID` on the request. Neither costs anything until it is read. */
   attach(): void {
     Object.defineProperty(this.#req, "session", {
       get: () => (this.#isUnset ? undefined : this.#currentView()),
-      set: (value: unknown) => this.#replaceView(value),
+      set: (value: unknown) => this.#replaceSession(value),
       enumerable: true,
       configurable: true,
     });
     Object.defineProperty(this.#req, "sessionID", {
-      get: () => this.session.id,
+      get: () => (this.#otherId === undefined ? this.session.id : this.#otherId.value),
+      set: (value: unknown) => {
+        this.#otherId = value === this.session.id ? undefined : { value };
+      },
       enumerable: true,
       configurable: true,
     });
+  }
+
+  #beginIdleTimeout(): void {
+    const { idleTimeoutMs } = this.#cookieSource;
+    if (idleTimeoutMs !== undefined) this.session.idleTimeoutMs = idleTimeoutMs;
   }
 
   // --- the exchange -----------------------------------------------------------------------------------------------
 
   async commit(options?: CommitOptions): Promise<CommitResult> {
-    if (this.#isKept) {
-      if (options?.keepLease !== true) await this.session.release();
-      return { outcome: "unneeded" };
-    }
+    if (this.#isTakenAway && this.#rules.unset === "destroy") return this.#commitEnd(options);
+    if (this.#isTakenAway || this.#otherId !== undefined) return this.#commitNothing(options);
+
+    this.#rememberCookie();
     const result = await this.#exchange.commit(options);
-    if (result.outcome === "stored" || result.outcome === "kept") this.#renewAgedCookie();
+    if (result.outcome === "stored" || result.outcome === "kept") this.#isChanged = true;
     return result;
   }
 
-  cookie(options?: CookieRequest): string | undefined {
-    if (this.#isKept) return undefined;
-    const header = this.#exchange.cookie(options);
-    if (header === undefined || this.#isDestroyed) return header;
-    const ageMs = this.#ownCookieAgeMs;
-    return ageMs === undefined ? header : withMaxAge(header, ageMs);
+  async #commitNothing(options?: CommitOptions): Promise<CommitResult> {
+    if (options?.keepLease !== true) await this.session.release();
+    return { outcome: "unneeded" };
+  }
+
+  async #commitEnd(options?: CommitOptions): Promise<CommitResult> {
+    try {
+      await this.destroy();
+    } catch (error) {
+      return { outcome: "failed", error: MsmError.from(error, "MSM_ERR_STORAGE_UNAVAILABLE") };
+    }
+    return this.#exchange.commit(options);
+  }
+
+  cookie(): string | undefined {
+    if (this.#isTakenAway || this.#otherId !== undefined) return undefined;
+    const { rolling, cookieName } = this.#rules;
+    // As in express-session, a cookie that lasts is sent again with each change.
+    const renew = rolling || (this.#isChanged && !this.#isDestroyed && this.#cookie.lasts);
+    const header = this.#exchange.cookie({ renew });
+    if (header === undefined) return undefined;
+    const value = valueIn(header);
+    return value === "" ? this.#cookie.clearingHeader(cookieName) : this.#cookie.header(cookieName, value);
   }
 
   end(): Promise<void> {
@@ -78,54 +127,62 @@ export class RequestSession implements SessionExchange {
   }
 
   /** True where the application took the session from its request, without ending it. */
-  get #isKept(): boolean {
+  get #isTakenAway(): boolean {
     return !this.#isDestroyed && (this.#isUnset || !Object.hasOwn(this.#req, "session"));
   }
 
-  /** As in express-session, a cookie that lasts is sent again with each change. */
-  #renewAgedCookie(): void {
-    const ageMs = this.#isDestroyed ? undefined : this.#ownCookieAgeMs;
-    if (typeof ageMs === "number" && ageMs > 0) this.session.cookieMaxAgeMs = Math.min(ageMs, longestTimeMs);
-  }
-
-  /** The age that this session's cookie was given, in milliseconds; null: until the browser is closed; undefined: none. */
-  get #ownCookieAgeMs(): number | null | undefined {
-    return cookieAgeOf(this.session);
+  /** A session that remembers its cookie is not empty, and is stored. */
+  #rememberCookie(): void {
+    if (this.#isDestroyed) return;
+    const isNeeded =
+      this.#isStoredEmpty ||
+      (this.#cookieSource.isOfRequest && Object.keys(this.session.attributes).length > 0);
+    if (isNeeded && !this.#cookie.isRemembered) this.#cookie.rememberAll();
+    else this.#cookie.remember();
   }
 
   // --- what the members of req.session do -------------------------------------------------------------------------
 
-  get req(): Request {
+  get req(): AnyRequest {
     return this.#req;
   }
 
+  /** The cookie of the session that the request has now. */
+  get sessionCookie(): SessionCookie {
+    return this.#cookie;
+  }
+
+  async save(): Promise<void> {
+    this.#rememberCookie();
+    await this.session.save();
+    this.#isChanged = true;
+  }
+
   async reload(): Promise<void> {
-    await this.session.reload();
+    await this.session.reload().catch((error: unknown) => {
+      throw asFailedLoad(error);
+    });
     this.#renewView();
   }
 
   async regenerate(options?: RegenerateOptions): Promise<void> {
+    this.#cookie.remember();
     const { id } = this.session;
     const attributes = { ...this.session.attributes };
+    void this.#cookie.shown; // of the old session, while that can still be read
     await this.session.regenerate(options);
     // Passport copies from the old object to the new one (`keepSessionInfo`), so the old one keeps what it had.
     this.#detach?.(id, attributes);
+    this.#isStoredEmpty = true;
+    if (!this.#cookie.isRemembered) this.#beginIdleTimeout();
     this.#renewView();
   }
 
   destroy(): Promise<void> {
+    void this.#cookie.shown; // to clear it, its path and domain must be known
     this.#isDestroyed = true;
     this.#isUnset = true;
     return this.session.destroy();
-  }
-
-  /** The cookie as express-session shows it. Changing its age changes the session's idle timeout as well. */
-  createCookie(): Cookie {
-    const maxAgeMs = this.#ownCookieAgeMs;
-    const shownMs = maxAgeMs === undefined ? (this.session.cookieMaxAgeMs ?? null) : maxAgeMs;
-    return createCookie(this.#cookieOptions, this.#req.secure, shownMs, (ageMs) =>
-      setCookieAge(this.session, ageMs),
-    );
   }
 
   // --- the object in req.session ----------------------------------------------------------------------------------
@@ -140,18 +197,39 @@ export class RequestSession implements SessionExchange {
   }
 
   #renewView(): void {
+    this.#cookie = new SessionCookie(this.session, this.#cookieSource);
     this.#view = undefined;
     this.#detach = undefined;
     this.#isUnset = false;
     if (!Object.hasOwn(this.#req, "session")) this.attach();
   }
 
-  #replaceView(value: unknown): void {
-    if (value !== null && value !== undefined && value !== this.#view) {
-      throw new TypeError(
-        "req.session cannot be replaced. Assign its properties, or begin an empty session with req.session.regenerate()",
-      );
+  #replaceSession(value: unknown): void {
+    if (value !== null && value !== undefined && typeof value !== "object") {
+      throw new TypeError(`req.session can be an object, null or undefined, got ${typeof value}`);
     }
     this.#isUnset = value === null || value === undefined;
+    if (value !== null && value !== undefined && value !== this.#view) this.#replaceAttributes(value);
   }
+
+  /** The session goes on under its id, with what the object holds. */
+  #replaceAttributes(object: object): void {
+    const view = this.#currentView();
+    const given = Object.entries(object).filter(([name]) => !isReserved(name));
+    const former = Object.keys(this.session.attributes).filter((name) => name !== "cookie");
+    for (const name of former) Reflect.deleteProperty(view, name);
+    Object.assign(view, Object.fromEntries(given));
+  }
+}
+
+/** As express-session does, what has the name of a member is left out of what it takes for a session. */
+const isReserved = (name: string) =>
+  name in expressSession.Session.prototype || name === "id" || name === "req";
+
+const valueIn = (header: string) => header.slice(header.indexOf("=") + 1).split(";", 1)[0]!;
+
+/** With express-session's words. */
+function asFailedLoad(error: unknown): unknown {
+  const isGone = error instanceof MsmError && error.code === "MSM_ERR_SESSION_GONE";
+  return isGone ? new MsmError("MSM_ERR_SESSION_GONE", "failed to load session", { cause: error }) : error;
 }

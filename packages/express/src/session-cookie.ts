@@ -1,39 +1,165 @@
-import type { CookieOptions } from "@msm/core";
+import { longestTimeMs, type Session } from "@msm/core";
+import { serialize } from "cookie";
 import expressSession, { type Cookie } from "express-session";
+import { type GivenCookie, newCookie } from "./cookie-options.js";
+
+/** What the cookies of one request's session are made of. */
+export interface CookieSource {
+  /** The options, with their defaults. */
+  readonly given: GivenCookie;
+  /** Whether the options may be others for the session's next request, so that the session has to remember these. */
+  readonly isOfRequest: boolean;
+  /** Whether the request came in over TLS. */
+  readonly requestIsSecure: boolean;
+  /** How long a session lives that begins with this cookie; undefined: as the manager's options say. */
+  readonly idleTimeoutMs: number | undefined;
+}
+
+/** What the application may change of a session's cookie, beside its age. */
+const attributes = ["path", "domain", "secure", "httpOnly", "sameSite", "partitioned", "priority"] as const;
+
+type AttributeName = (typeof attributes)[number];
 
 /**
- * Makes express-session's cookie object from our options.
- * @param maxAgeMs how long the browser keeps it; null: until it is closed
- * @param onAgeChange called with the new age where the application sets `maxAge` or `expires`
+ * What a session remembers of its cookie, among its attributes, as express-session does. What is absent is as the options
+ * say; null: none, though the options have one.
  */
-export function createCookie(
-  options: CookieOptions,
-  requestIsSecure: boolean,
-  maxAgeMs: number | null,
-  onAgeChange: (maxAgeMs: number | null) => void,
-): Cookie {
-  const {
-    secure = "auto",
-    path = "/",
-    httpOnly = true,
-    sameSite = "lax",
-    domain,
-    partitioned,
-    priority,
-  } = options;
-  const cookie = Object.assign(new expressSession.Cookie(), {
-    path,
-    httpOnly,
-    sameSite,
-    secure: secure === "auto" ? requestIsSecure : secure,
-    ...(domain === undefined ? {} : { domain }),
-    ...(partitioned === undefined ? {} : { partitioned }),
-    ...(priority === undefined ? {} : { priority }),
-  });
-  if (maxAgeMs !== null) cookie.maxAge = maxAgeMs;
-  cookie.originalMaxAge = maxAgeMs;
-  watchAge(cookie, onAgeChange);
-  return cookie;
+interface StoredCookie extends Partial<Record<AttributeName, unknown>> {
+  /** Milliseconds; null: until the browser is closed. */
+  readonly originalMaxAge: number | null;
+}
+
+function isStoredCookie(value: unknown): value is StoredCookie {
+  if (typeof value !== "object" || value === null || !("originalMaxAge" in value)) return false;
+  return value.originalMaxAge === null || typeof value.originalMaxAge === "number";
+}
+
+/** The cookie of one request's session: as the application sees and changes it, as the session remembers it, as it is sent. */
+export class SessionCookie {
+  readonly #session: Session;
+  readonly #source: CookieSource;
+  #shown: Cookie | undefined;
+  /** The attributes that `#shown` began with. */
+  #before: Record<string, unknown> = {};
+
+  constructor(session: Session, source: CookieSource) {
+    this.#session = session;
+    this.#source = source;
+  }
+
+  /** express-session's cookie object. A change of its age is one of the session's at once. */
+  get shown(): Cookie {
+    this.#shown ??= this.#make();
+    return this.#shown;
+  }
+
+  /** Whether the browser keeps it when it is closed. */
+  get lasts(): boolean {
+    return this.#ageMs !== null;
+  }
+
+  /** Has the session remember what the application changed. */
+  remember(): void {
+    const cookie = this.#shown;
+    if (cookie === undefined) return;
+    if (attributes.some((name) => cookie[name] !== this.#before[name])) this.rememberAll();
+  }
+
+  /** Has the session remember its cookie as it is: the session is not empty from then on. */
+  rememberAll(): void {
+    const { given, isOfRequest, requestIsSecure } = this.#source;
+    const cookie = this.shown;
+    const usual = newCookie(given, requestIsSecure);
+    const others = attributes.filter((name) => isOfRequest || cookie[name] !== usual[name]);
+    this.#before = pick(cookie);
+    this.#session.attributes.cookie = {
+      originalMaxAge: cookie.originalMaxAge,
+      ...Object.fromEntries(others.map((name) => [name, cookie[name] ?? null])),
+    };
+  }
+
+  /** True where the session remembers its cookie. */
+  get isRemembered(): boolean {
+    return this.#stored !== undefined;
+  }
+
+  /** The Set-Cookie header; undefined where it is for requests over TLS, and this one is not. */
+  header(name: string, value: string): string | undefined {
+    const ageMs = this.#ageMs;
+    return this.#serialized(name, value, ageMs === null ? undefined : Math.min(ageMs, longestTimeMs));
+  }
+
+  /** The Set-Cookie header that has the browser forget the cookie. */
+  clearingHeader(name: string): string | undefined {
+    return this.#serialized(name, "", undefined, { maxAge: 0, expires: new Date(0) });
+  }
+
+  #serialized(
+    name: string,
+    value: string,
+    ageMs: number | undefined,
+    age = ageMs === undefined
+      ? {}
+      : { maxAge: Math.floor(ageMs / 1000), expires: new Date(Date.now() + ageMs) },
+  ): string | undefined {
+    const { secure } = this.shown;
+    if (secure === true && !this.#source.requestIsSecure) return undefined;
+    return serialize(name, value, { ...definedOf(pick(this.shown)), ...age, encode: asItIs });
+  }
+
+  /** Milliseconds; null: until the browser is closed. */
+  get #ageMs(): number | null {
+    const stored = this.#stored;
+    return stored === undefined ? this.shown.originalMaxAge : stored.originalMaxAge;
+  }
+
+  get #stored(): StoredCookie | undefined {
+    const stored: unknown = this.#session.attributes.cookie;
+    return isStoredCookie(stored) ? stored : undefined;
+  }
+
+  #make(): Cookie {
+    const { given, requestIsSecure } = this.#source;
+    const stored = this.#stored;
+    const cookie = newCookie(given, requestIsSecure);
+    if (stored !== undefined) {
+      for (const name of attributes) {
+        if (stored[name] !== undefined) Object.assign(cookie, { [name]: stored[name] ?? undefined });
+      }
+      setAge(cookie, stored.originalMaxAge);
+    }
+    this.#before = pick(cookie);
+    watchAge(cookie, (ageMs) => this.#takeAge(ageMs));
+    return cookie;
+  }
+
+  #takeAge(ageMs: number | null): void {
+    this.rememberAll();
+    if (ageMs === null || ageMs <= 0) return;
+    // "For ever" is a common wish.
+    this.#session.idleTimeoutMs = Math.min(ageMs, longestTimeMs);
+  }
+}
+
+/** The token is written as a cookie may hold it. */
+const asItIs = (value: string) => value;
+
+const pick = (cookie: Cookie) => Object.fromEntries(attributes.map((name) => [name, cookie[name]]));
+
+const definedOf = (object: Record<string, unknown>) =>
+  Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined && value !== null));
+
+/** Copies what the application may change. */
+export function copyCookie(from: Cookie, to: Cookie): void {
+  for (const name of attributes) if (to[name] !== from[name]) Object.assign(to, { [name]: from[name] });
+  const { originalMaxAge } = from;
+  if (to.originalMaxAge !== originalMaxAge) setAge(to, originalMaxAge);
+}
+
+function setAge(cookie: Cookie, maxAgeMs: number | null): void {
+  // Types know numbers only; null, for a cookie of the browser's session, is what the class itself begins with.
+  cookie.maxAge = (maxAgeMs ?? null) as number;
+  cookie.originalMaxAge = maxAgeMs ?? null;
 }
 
 const { expires, maxAge } = Object.getOwnPropertyDescriptors(expressSession.Cookie.prototype);
@@ -59,8 +185,9 @@ function watchAge(cookie: Cookie, onAgeChange: (maxAgeMs: number | null) => void
         expires?.set?.call(cookie, value);
         const ageMs: unknown = exactMs ?? cookie.originalMaxAge;
         cookie.originalMaxAge = typeof ageMs === "number" ? ageMs : null;
-        if (cookie.originalMaxAge !== knownMs) onAgeChange(cookie.originalMaxAge);
+        if (cookie.originalMaxAge === knownMs) return;
         knownMs = cookie.originalMaxAge;
+        onAgeChange(knownMs);
       },
       configurable: true,
     },

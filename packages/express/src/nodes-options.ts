@@ -1,0 +1,143 @@
+import {
+  createSessionManager,
+  MsmError,
+  type SessionManager,
+  type SessionManagerOptions,
+  type SessionTokens,
+} from "@msm/core";
+import {
+  type CompatOptions,
+  compatOptionNames,
+  type ResolvedCompatOptions,
+  resolveCompatOptions,
+  secretsFor,
+} from "./compat-options.js";
+import { coreCookie, fromCoreCookie, type GivenCookie, idleTimeoutMsOf } from "./cookie-options.js";
+import { coreSecrets } from "./core-secrets.js";
+import type { AnyRequest } from "./request-facts.js";
+import type { RequestRules } from "./request-session.js";
+import { noRoute, signedTokens } from "./signed-tokens.js";
+
+/** What stands in the session cookie, where sessions are on msm's nodes. */
+export interface CookieFormat {
+  /**
+   * "msm": the id, the node that holds the session, a signature, and in sticky mode the route for the load balancer.
+   * "express-session": `s:<id>.<signature>`, for what reads express-session's cookie; not with `mode: "sticky"`.
+   * Default "msm"; with `compat: 1`, "express-session", but for sticky mode.
+   */
+  readonly cookieFormat?: "msm" | "express-session" | undefined;
+}
+
+type CoreOptions = SessionManagerOptions extends infer Options ? Omit<Options, "secret" | "cookie"> : never;
+
+/** Sessions on msm's nodes: the options of `createSessionManager()` and those of express-session. */
+export type NodesOptions = CoreOptions & CompatOptions & CookieFormat;
+
+/** A manager that the application made itself, for instance in order to share it. */
+export interface ReadyManager extends CompatOptions, CookieFormat {
+  readonly manager: SessionManager;
+}
+
+/** How sessions on msm's nodes are served, decided once. */
+export interface NodesWay extends RequestRules {
+  readonly compat: ResolvedCompatOptions;
+  /** The cookie's options for one request, with their defaults. */
+  readonly cookieFor: (req: AnyRequest) => GivenCookie;
+  /** Whether these may be others for the session's next request. */
+  readonly cookieIsOfRequest: boolean;
+  /** Whether a session lives as long as the cookie that it begins with, as with express-session's stores. */
+  readonly ageIsIdleTimeout: boolean;
+  /** How a request carries its session; undefined: in msm's cookie. */
+  readonly tokensFor: (req: AnyRequest) => SessionTokens | undefined;
+}
+
+/** Checks the options and starts a manager, where none is given. @throws as `session()` */
+export function resolveNodesOptions(options: NodesOptions | ReadyManager): NodesWay {
+  return "manager" in options ? withReadyManager(options) : withOwnManager(options);
+}
+
+function withOwnManager(options: NodesOptions): NodesWay {
+  const compat = resolveCompatOptions(options);
+  if (compat.secrets.length === 0) {
+    throw new TypeError(
+      "secret option required for sessions: it seals what is stored, so req.secret is too late",
+    );
+  }
+  const format = formatOf(options, compat.isVersion1 && options.mode !== "sticky");
+  if (format === "express-session" && options.mode === "sticky") throw wrong(noRoute);
+  const cookieName = compat.name ?? (compat.isVersion1 ? "connect.sid" : "sid");
+  const defaults = compat.isVersion1 ? {} : safeDefaults;
+  // With `compat: 1`, what express-session accepts is not refused for what browsers make of it.
+  const checked = compat.cookie === undefined ? {} : { ...defaults, ...compat.cookie };
+  const known = compat.isVersion1 ? ageOf(checked) : checked;
+  const ageIsIdleTimeout = options.idleTimeoutMs === undefined;
+  const idleTimeoutMs = ageIsIdleTimeout ? idleTimeoutMsOf(ageOf(checked)) : undefined;
+  const manager = createSessionManager({
+    ...coreOptions(options),
+    ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
+    secret: coreSecrets(compat.secrets, compat.isVersion1),
+    cookie: { ...coreCookie(known), name: cookieName },
+  } as SessionManagerOptions);
+  return { ...rulesOf(compat, manager, cookieName, defaults, format), ageIsIdleTimeout };
+}
+
+function withReadyManager(options: ReadyManager): NodesWay {
+  const { manager } = options;
+  const asked = formatOf(options, options.compat === 1 && options.secret !== undefined);
+  const compat = resolveCompatOptions(options, asked === "express-session");
+  checkNames(options);
+  if (asked === "msm" && compat.name !== undefined && compat.name !== manager.cookie.name) {
+    throw wrong(`name must be that of the manager's cookie, "${manager.cookie.name}", got "${compat.name}"`);
+  }
+  const cookieName = compat.name ?? manager.cookie.name;
+  const defaults = fromCoreCookie(manager.cookie);
+  return { ...rulesOf(compat, manager, cookieName, defaults, asked), ageIsIdleTimeout: false };
+}
+
+function rulesOf(
+  compat: ResolvedCompatOptions,
+  manager: SessionManager,
+  cookieName: string,
+  defaults: GivenCookie,
+  format: "msm" | "express-session",
+): Omit<NodesWay, "ageIsIdleTimeout"> {
+  const { rolling, saveUninitialized, unset, cookie } = compat;
+  const shared = cookie === undefined ? undefined : Object.freeze({ ...defaults, ...cookie });
+  return {
+    compat,
+    manager,
+    cookieName,
+    rolling,
+    saveUninitialized,
+    unset,
+    cookieFor: (req) => shared ?? { ...defaults, ...compat.cookieFor(req) },
+    cookieIsOfRequest: shared === undefined,
+    tokensFor:
+      format === "msm" ? () => undefined : (req) => signedTokens(req, cookieName, secretsFor(compat, req)),
+  };
+}
+
+/** Safer than express-session's, and what browsers take for given anyway. */
+const safeDefaults: GivenCookie = { secure: "auto", sameSite: "lax" };
+
+const ageOf = ({ maxAge }: GivenCookie): GivenCookie => (maxAge === undefined ? {} : { maxAge });
+
+function formatOf({ cookieFormat }: CookieFormat, isOldByDefault: boolean): "msm" | "express-session" {
+  if (cookieFormat === undefined) return isOldByDefault ? "express-session" : "msm";
+  if (cookieFormat === "msm" || cookieFormat === "express-session") return cookieFormat;
+  throw wrong(`cookieFormat must be "msm" or "express-session", got ${JSON.stringify(cookieFormat)}`);
+}
+
+const ownNames: readonly string[] = [...compatOptionNames, "cookieFormat"];
+
+function coreOptions(options: NodesOptions): object {
+  return Object.fromEntries(Object.entries(options).filter(([name]) => !ownNames.includes(name)));
+}
+
+function checkNames(options: ReadyManager): void {
+  const unknown = Object.keys(options).find((name) => name !== "manager" && !ownNames.includes(name));
+  if (unknown !== undefined)
+    throw wrong(`with a manager, there is no option ${unknown}; there are ${ownNames.join(", ")}`);
+}
+
+const wrong = (message: string) => new MsmError("MSM_ERR_OPTION", message);
