@@ -58,11 +58,7 @@ const prototype: object = Object.create(expressSession.Session.prototype, {
   ...described("release", function (this: Members) {
     return this[owner].session.release();
   }),
-  ...method("touch", (members) => {
-    members[owner].session.touch();
-    const { cookie } = members;
-    if (cookie.originalMaxAge !== null) cookie.maxAge = cookie.originalMaxAge;
-  }),
+  ...method("touch", (members) => members[owner].touch()),
 });
 
 function getter(name: string, read: (members: Members) => unknown): PropertyDescriptorMap {

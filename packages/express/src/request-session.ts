@@ -43,7 +43,8 @@ export class RequestSession implements SessionExchange {
   #otherId: { readonly value: unknown } | undefined;
   /** Whether it is stored though nothing was put into it. */
   #isStoredEmpty: boolean;
-  #isChanged = false;
+  /** Whether a cookie that lasts begins its time anew. */
+  #isUsed = false;
 
   constructor(
     req: AnyRequest,
@@ -93,7 +94,7 @@ export class RequestSession implements SessionExchange {
 
     this.#rememberCookie();
     const result = await this.#exchange.commit(options);
-    if (result.outcome === "stored" || result.outcome === "kept") this.#isChanged = true;
+    if (result.outcome === "stored" || result.outcome === "kept") this.#isUsed = true;
     return result;
   }
 
@@ -114,12 +115,18 @@ export class RequestSession implements SessionExchange {
   cookie(): string | undefined {
     if (this.#isTakenAway || this.#otherId !== undefined) return undefined;
     const { rolling, cookieName } = this.#rules;
-    // As in express-session, a cookie that lasts is sent again with each change.
-    const renew = rolling || (this.#isChanged && !this.#isDestroyed && this.#cookie.lasts);
-    const header = this.#exchange.cookie({ renew });
+    const header = this.#exchange.cookie({ renew: rolling || this.#isRenewed() });
     if (header === undefined) return undefined;
     const value = valueIn(header);
     return value === "" ? this.#cookie.clearingHeader(cookieName) : this.#cookie.header(cookieName, value);
+  }
+
+  /** As in express-session, a cookie that lasts is sent again with each change. */
+  #isRenewed(): boolean {
+    if (!this.#isUsed || this.#isDestroyed) return false;
+    // The core would send it again as well, as the options say that it lasts.
+    if (!this.#cookie.lasts) this.session.cookieMaxAgeMs = undefined;
+    return this.#cookie.lasts;
   }
 
   end(): Promise<void> {
@@ -155,7 +162,13 @@ export class RequestSession implements SessionExchange {
   async save(): Promise<void> {
     this.#rememberCookie();
     await this.session.save();
-    this.#isChanged = true;
+    this.#isUsed = true;
+  }
+
+  touch(): void {
+    this.#isUsed = true;
+    const { shown } = this.#cookie;
+    if (shown.originalMaxAge !== null) shown.maxAge = shown.originalMaxAge;
   }
 
   async reload(): Promise<void> {

@@ -1,4 +1,5 @@
 import { longestTimeMs, type Session } from "@msm/core";
+import { cookieAttribute, isStoredCookie, type StoredCookie as StoredAge } from "@msm/core/node";
 import { serialize } from "cookie";
 import expressSession, { type Cookie } from "express-session";
 import { type GivenCookie, newCookie } from "./cookie-options.js";
@@ -21,18 +22,10 @@ const attributes = ["path", "domain", "secure", "httpOnly", "sameSite", "partiti
 type AttributeName = (typeof attributes)[number];
 
 /**
- * What a session remembers of its cookie, among its attributes, as express-session does. What is absent is as the options
- * say; null: none, though the options have one.
+ * What a session remembers of its cookie, as express-session does. What is absent is as the options say; null: none, though
+ * the options have one.
  */
-interface StoredCookie extends Partial<Record<AttributeName, unknown>> {
-  /** Milliseconds; null: until the browser is closed. */
-  readonly originalMaxAge: number | null;
-}
-
-function isStoredCookie(value: unknown): value is StoredCookie {
-  if (typeof value !== "object" || value === null || !("originalMaxAge" in value)) return false;
-  return value.originalMaxAge === null || typeof value.originalMaxAge === "number";
-}
+type StoredCookie = StoredAge & { readonly [name in AttributeName]?: unknown };
 
 /** The cookie of one request's session: as the application sees and changes it, as the session remembers it, as it is sent. */
 export class SessionCookie {
@@ -72,7 +65,7 @@ export class SessionCookie {
     const usual = newCookie(given, requestIsSecure);
     const others = attributes.filter((name) => isOfRequest || cookie[name] !== usual[name]);
     this.#before = pick(cookie);
-    this.#session.attributes.cookie = {
+    this.#session.attributes[cookieAttribute] = {
       originalMaxAge: cookie.originalMaxAge,
       ...Object.fromEntries(others.map((name) => [name, cookie[name] ?? null])),
     };
@@ -114,7 +107,7 @@ export class SessionCookie {
   }
 
   get #stored(): StoredCookie | undefined {
-    const stored: unknown = this.#session.attributes.cookie;
+    const stored: unknown = this.#session.attributes[cookieAttribute];
     return isStoredCookie(stored) ? stored : undefined;
   }
 

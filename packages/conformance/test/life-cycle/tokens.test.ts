@@ -157,6 +157,27 @@ describe("a cookie", () => {
     await read.end();
   });
 
+  it("that lasts goes out again with each change, unless this one is to end with the browser", async () => {
+    const { start: process } = start({ cookie: { maxAgeMs: 60_000 } });
+    const manager = process();
+    const { set } = await count(manager);
+    const changed = async (forget: boolean) => {
+      const exchange = await open(manager, set);
+      const session = exchange.session!;
+      session.attributes.n += 1;
+      if (forget) session.cookieMaxAgeMs = undefined;
+      await exchange.commit();
+      const cookies = [exchange.cookie(), exchange.cookie({ renew: true })];
+      await exchange.end();
+      return cookies;
+    };
+
+    expect((await changed(false))[0]).toContain("Max-Age=60");
+    const [unasked, asked] = await changed(true);
+    expect(unasked).toBeUndefined();
+    expect(asked).not.toContain("Max-Age");
+  });
+
   it("can be read without a request of its own", async () => {
     const { start: process } = start();
     const manager = process();

@@ -9,7 +9,7 @@ import type { SessionTokens } from "./session-tokens.js";
 interface CookieHeaderContext {
   /** Whether the request came in over TLS. */
   readonly secure: boolean;
-  /** Milliseconds the browser shall keep this cookie, where it is other than the option says. */
+  /** Milliseconds the browser shall keep this cookie; undefined: until it is closed. */
   readonly maxAgeMs?: number | undefined;
 }
 
@@ -54,7 +54,7 @@ export function createSessionCookies(
       const payload = `${id}-${node}`;
       return `${payload}-${sign(payload, keys[0]!)}${route === undefined ? "" : `.${route}`}`;
     },
-    header(value, { secure, maxAgeMs = options.maxAgeMs }) {
+    header(value, { secure, maxAgeMs }) {
       return serialize(options.name, value, {
         ...attributes(secure),
         encode: asItIs,

@@ -78,6 +78,7 @@ export class RequestExchange implements SessionExchange {
     this.#start = start;
     this.#keeper = keeper;
     this.#parts = parts;
+    this.#cookieMaxAgeMs = parts.options.cookie.maxAgeMs;
     this.#mergesAtStart = start.live.merges;
     if (start.cookie?.id === start.live.identity.id) {
       // An older cookie than the one that was sent last changes nothing about where the session is at home.
@@ -105,7 +106,7 @@ export class RequestExchange implements SessionExchange {
 
     const tokens = this.#start.request.tokens ?? cookies;
     const value = tokens.value(live.identity.id, live.node, this.#keeper.route);
-    const lasts = (this.#cookieMaxAgeMs ?? this.#parts.options.cookie.maxAgeMs) !== undefined;
+    const lasts = this.#cookieMaxAgeMs !== undefined;
     // After a merge the newest state is here: the client's next request shall come here, not to the other writer.
     const isNewer =
       (lasts && this.#renewCookie) || (this.#keeper.route !== undefined && live.merges > this.#mergesAtStart);
@@ -421,7 +422,7 @@ export class RequestExchange implements SessionExchange {
         this.#cookieMaxAgeMs = ms;
         this.#renewCookie = true;
       },
-      cookieMaxAgeMs: () => this.#cookieMaxAgeMs ?? this.#parts.options.cookie.maxAgeMs,
+      cookieMaxAgeMs: () => this.#cookieMaxAgeMs,
       save: async () => {
         const { error } = await this.commit({ keepLease: true });
         if (error !== undefined) throw error;

@@ -12,7 +12,7 @@ export interface SessionHandle {
   view(): SessionView;
   setIdleTimeoutMs(ms: number): void;
   cookieMaxAgeMs(): number | undefined;
-  setCookieMaxAgeMs(ms: number): void;
+  setCookieMaxAgeMs(ms: number | undefined): void;
   save(): Promise<void>;
   reload(): Promise<void>;
   regenerate(options: RegenerateOptions): Promise<void>;
@@ -53,8 +53,8 @@ export class RequestSession implements Session {
     return this.#handle.cookieMaxAgeMs();
   }
 
-  set cookieMaxAgeMs(ms: number) {
-    this.#handle.setCookieMaxAgeMs(milliseconds("session.cookieMaxAgeMs", ms));
+  set cookieMaxAgeMs(ms: number | undefined) {
+    this.#handle.setCookieMaxAgeMs(ms === undefined ? undefined : milliseconds("session.cookieMaxAgeMs", ms));
   }
 
   get attributes(): Attributes {

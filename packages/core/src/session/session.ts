@@ -29,11 +29,10 @@ export interface Session {
   idleTimeoutMs: number;
 
   /**
-   * How long the browser keeps the cookie that goes out with this response; undefined: until it is closed. Assigning
-   * sends the cookie anew. Holds for this response only: it is not stored with the session.
+   * How long the browser keeps the cookie that goes out with this response; undefined: until it is closed. Assigning a
+   * number sends the cookie anew. Holds for this response only: it is not stored with the session.
    */
-  get cookieMaxAgeMs(): number | undefined;
-  set cookieMaxAgeMs(ms: number);
+  cookieMaxAgeMs: number | undefined;
 
   /**
    * Read, assign, delete as on any object. Reading decodes the one attribute; assigning, deleting, or reading an
