@@ -2,14 +2,46 @@
 export type { SessionData } from "express-session";
 
 import type { RegenerateOptions } from "@msm/core";
-import { session } from "./middleware.js";
+import expressSession from "express-session";
+import type { CompatOptions } from "./compat-options.js";
+import { session as createSession } from "./middleware.js";
 
 export type { CompatOptions } from "./compat-options.js";
 export type { CookieOptions } from "./cookie-options.js";
 export type { AnyHandler, SessionMiddleware, SessionOptions } from "./middleware.js";
 export type { CookieFormat, NodesOptions, ReadyManager } from "./nodes-options.js";
-export { session };
+
+// express-session's own classes, so that `instanceof` holds across both.
+
+/** What express-session's stores extend, as a class or by `Store.call(this)`. */
+export const Store = expressSession.Store;
+export type Store = expressSession.Store;
+/** What `req.session` is an instance of. */
+export const Session = expressSession.Session;
+export type Session = expressSession.Session;
+/** What `req.session.cookie` is an instance of. */
+export const Cookie = expressSession.Cookie;
+export type Cookie = expressSession.Cookie;
+/** express-session's store in this process' memory, for tests. */
+export const MemoryStore = expressSession.MemoryStore;
+export type MemoryStore = expressSession.MemoryStore;
+
+/** The middleware; with express-session's classes on it, as `require("express-session")` has them. */
+export const session = Object.assign(createSession, { Store, Session, Cookie, MemoryStore });
 export default session;
+
+/** For who writes `session.SessionData`, as with express-session. */
+export declare namespace session {
+  export type Store = expressSession.Store;
+  export type Session = expressSession.Session;
+  export type SessionData = expressSession.SessionData;
+  export type Cookie = expressSession.Cookie;
+  export type MemoryStore = expressSession.MemoryStore;
+  // Not by their names: the bundler of types would have them name themselves.
+  export type SessionOptions = Parameters<typeof createSession>[0];
+  export type SessionMiddleware = ReturnType<typeof createSession>;
+  export type CookieOptions = Exclude<NonNullable<CompatOptions["cookie"]>, (...args: never[]) => unknown>;
+}
 
 // express-session's methods take a callback; here each also gives a promise where it gets none.
 declare module "express-session" {
@@ -22,8 +54,12 @@ declare module "express-session" {
     save(): Promise<void>;
     /** Gives up this request's changes. `req.session` is a new object then, with what is stored. */
     reload(): Promise<void>;
-    /** Ends the session and begins another, with another id and empty. `req.session` is a new object then. */
+    /**
+     * Ends the session and begins another, with another id; empty, but for what `keep` names: true, or a list of attributes.
+     * `req.session` is a new object then.
+     */
     regenerate(options?: RegenerateOptions): Promise<void>;
+    regenerate(options: RegenerateOptions, callback: (error: unknown) => void): this;
     /** Whether this request has the session to itself now. */
     readonly isLocked: boolean;
     /**
