@@ -9,7 +9,8 @@ import { session as createSession } from "./middleware.js";
 export type { CompatOptions } from "./compat-options.js";
 export type { CookieOptions } from "./cookie-options.js";
 export type { AnyHandler, SessionMiddleware, SessionOptions } from "./middleware.js";
-export type { CookieFormat, NodesOptions, ReadyManager } from "./nodes-options.js";
+export type { CookieFormat, NodesExtras, NodesOptions, ReadyManager } from "./nodes-options.js";
+export type { PreviousOptions } from "./previous-store.js";
 
 // express-session's own classes, so that `instanceof` holds across both.
 

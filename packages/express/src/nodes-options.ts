@@ -3,8 +3,10 @@ import {
   MsmError,
   type SessionManager,
   type SessionManagerOptions,
+  type SessionRequest,
   type SessionTokens,
 } from "@msm/core";
+import { type AdoptedRequest, adoptPrevious } from "@msm/core/node";
 import {
   type CompatOptions,
   compatOptionNames,
@@ -14,6 +16,7 @@ import {
 } from "./compat-options.js";
 import { coreCookie, fromCoreCookie, type GivenCookie, idleTimeoutMsOf } from "./cookie-options.js";
 import { coreSecrets } from "./core-secrets.js";
+import { formerSessions, type PreviousOptions } from "./previous-store.js";
 import type { AnyRequest } from "./request-facts.js";
 import type { RequestRules } from "./request-session.js";
 import { noRoute, signedTokens } from "./signed-tokens.js";
@@ -28,13 +31,22 @@ export interface CookieFormat {
   readonly cookieFormat?: "msm" | "express-session" | undefined;
 }
 
+/** What sessions on msm's nodes have beside the options of express-session, whoever makes the manager. */
+export interface NodesExtras extends CookieFormat {
+  /**
+   * The store of express-session that the site's sessions are in now: clients go on with them, and each is moved to the
+   * nodes by its next request. Its cookie needs another name than this one's, or `cookieFormat: "msm"`.
+   */
+  readonly previous?: PreviousOptions | undefined;
+}
+
 type CoreOptions = SessionManagerOptions extends infer Options ? Omit<Options, "secret" | "cookie"> : never;
 
 /** Sessions on msm's nodes: the options of `createSessionManager()` and those of express-session. */
-export type NodesOptions = CoreOptions & CompatOptions & CookieFormat;
+export type NodesOptions = CoreOptions & CompatOptions & NodesExtras;
 
 /** A manager that the application made itself, for instance in order to share it. */
-export interface ReadyManager extends CompatOptions, CookieFormat {
+export interface ReadyManager extends CompatOptions, NodesExtras {
   readonly manager: SessionManager;
 }
 
@@ -49,6 +61,10 @@ export interface NodesWay extends RequestRules {
   readonly ageIsIdleTimeout: boolean;
   /** How a request carries its session; undefined: in msm's cookie. */
   readonly tokensFor: (req: AnyRequest) => SessionTokens | undefined;
+  /** What is opened for a request: it may go on with a former session. */
+  readonly adopt: (request: SessionRequest) => AdoptedRequest | Promise<AdoptedRequest>;
+  /** What tells a browser to forget the cookie of its former session; undefined where there is none to forget. */
+  readonly clearFormerCookie: string | undefined;
 }
 
 /** Checks the options and starts a manager, where none is given. @throws as `session()` */
@@ -78,29 +94,31 @@ function withOwnManager(options: NodesOptions): NodesWay {
     secret: coreSecrets(compat.secrets, compat.isVersion1),
     cookie: { ...coreCookie(known), name: cookieName },
   } as SessionManagerOptions);
-  return { ...rulesOf(compat, manager, cookieName, defaults, format), ageIsIdleTimeout };
+  return wayOf({ compat, manager, cookieName, format, defaults, ageIsIdleTimeout }, options.previous);
 }
 
 function withReadyManager(options: ReadyManager): NodesWay {
   const { manager } = options;
-  const asked = formatOf(options, options.compat === 1 && options.secret !== undefined);
-  const compat = resolveCompatOptions(options, asked === "express-session");
+  const format = formatOf(options, options.compat === 1 && options.secret !== undefined);
+  const compat = resolveCompatOptions(options, format === "express-session");
   checkNames(options);
-  if (asked === "msm" && compat.name !== undefined && compat.name !== manager.cookie.name) {
+  if (format === "msm" && compat.name !== undefined && compat.name !== manager.cookie.name) {
     throw wrong(`name must be that of the manager's cookie, "${manager.cookie.name}", got "${compat.name}"`);
   }
   const cookieName = compat.name ?? manager.cookie.name;
   const defaults = fromCoreCookie(manager.cookie);
-  return { ...rulesOf(compat, manager, cookieName, defaults, asked), ageIsIdleTimeout: false };
+  return wayOf({ compat, manager, cookieName, format, defaults, ageIsIdleTimeout: false }, options.previous);
 }
 
-function rulesOf(
-  compat: ResolvedCompatOptions,
-  manager: SessionManager,
-  cookieName: string,
-  defaults: GivenCookie,
-  format: "msm" | "express-session",
-): Omit<NodesWay, "ageIsIdleTimeout"> {
+/** What both kinds of options come to. */
+interface Basis extends Pick<NodesWay, "compat" | "manager" | "cookieName" | "ageIsIdleTimeout"> {
+  readonly format: "msm" | "express-session";
+  /** The cookie's options where the application says nothing. */
+  readonly defaults: GivenCookie;
+}
+
+function wayOf(basis: Basis, previous: PreviousOptions | undefined): NodesWay {
+  const { compat, manager, cookieName, format, defaults, ageIsIdleTimeout } = basis;
   const { rolling, saveUninitialized, unset, cookie } = compat;
   const shared = cookie === undefined ? undefined : Object.freeze({ ...defaults, ...cookie });
   return {
@@ -110,10 +128,34 @@ function rulesOf(
     rolling,
     saveUninitialized,
     unset,
+    ageIsIdleTimeout,
     cookieFor: (req) => shared ?? { ...defaults, ...compat.cookieFor(req) },
     cookieIsOfRequest: shared === undefined,
     tokensFor:
       format === "msm" ? () => undefined : (req) => signedTokens(req, cookieName, secretsFor(compat, req)),
+    ...(previous === undefined ? adoptNothing : adoptFrom(previous, basis)),
+  };
+}
+
+const adoptNothing: Pick<NodesWay, "adopt" | "clearFormerCookie"> = {
+  adopt: (request) => ({ request, isFormerLeftOver: false }),
+  clearFormerCookie: undefined,
+};
+
+function adoptFrom(
+  previous: PreviousOptions,
+  { compat, manager, cookieName, format }: Basis,
+): typeof adoptNothing {
+  const former = formerSessions(previous, compat.secrets);
+  const isReplaced = former.cookieName === cookieName;
+  if (isReplaced && format === "express-session") {
+    throw wrong(
+      `with previous, the cookie "${cookieName}" needs another name, or cookieFormat "msm": it could not be told from the former one`,
+    );
+  }
+  return {
+    adopt: adoptPrevious(manager, former),
+    clearFormerCookie: isReplaced ? undefined : former.clearingHeader,
   };
 }
 
@@ -128,7 +170,7 @@ function formatOf({ cookieFormat }: CookieFormat, isOldByDefault: boolean): "msm
   throw wrong(`cookieFormat must be "msm" or "express-session", got ${JSON.stringify(cookieFormat)}`);
 }
 
-const ownNames: readonly string[] = [...compatOptionNames, "cookieFormat"];
+const ownNames: readonly string[] = [...compatOptionNames, "cookieFormat", "previous"];
 
 function coreOptions(options: NodesOptions): object {
   return Object.fromEntries(Object.entries(options).filter(([name]) => !ownNames.includes(name)));

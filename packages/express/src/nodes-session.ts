@@ -1,5 +1,5 @@
-import { MsmError, type Session, type SessionExchange } from "@msm/core";
-import { type AnyServerResponse, holdResponse, sessionRequestOf } from "@msm/core/node";
+import { MsmError, type Session, type SessionExchange, type SessionRequest } from "@msm/core";
+import { type AnyServerResponse, addSessionCookie, holdResponse, sessionRequestOf } from "@msm/core/node";
 import type { Request, RequestHandler, Response } from "express";
 import { type GivenCookie, idleTimeoutMsOf } from "./cookie-options.js";
 import { sessionOf } from "./members.js";
@@ -53,7 +53,7 @@ export function nodesSession(way: NodesWay): SessionMiddleware {
       tokens: way.tokensFor(req),
       newId: genid === undefined ? undefined : () => genid(req),
     });
-    manager.open(request).then(
+    openAdopted(request, res).then(
       (exchange) => {
         if (exchange.session === undefined) void exchange.end();
         else begin(req, res, next, exchange, exchange.session, { given, isSecure });
@@ -64,6 +64,13 @@ export function nodesSession(way: NodesWay): SessionMiddleware {
         next(error);
       },
     );
+  }
+
+  async function openAdopted(request: SessionRequest, res: AnyServerResponse): Promise<SessionExchange> {
+    const adopted = way.adopt(request);
+    const { request: opened, isFormerLeftOver } = adopted instanceof Promise ? await adopted : adopted;
+    if (isFormerLeftOver && way.clearFormerCookie !== undefined) addSessionCookie(res, way.clearFormerCookie);
+    return manager.open(opened);
   }
 
   function begin(
