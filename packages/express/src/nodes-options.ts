@@ -34,6 +34,11 @@ export interface CookieFormat {
 /** What sessions on msm's nodes have beside the options of express-session, whoever makes the manager. */
 export interface NodesExtras extends CookieFormat {
   /**
+   * Whether a cookie that lasts is sent again once less than half of its age is left, so that its session does not end
+   * under a user who only reads. Costs a save each time; `rolling` sends it with every response. Default false.
+   */
+  readonly renew?: boolean | undefined;
+  /**
    * The store of express-session that the site's sessions are in now: clients go on with them, and each is moved to the
    * nodes by its next request. Its cookie needs another name than this one's, or `cookieFormat: "msm"`.
    */
@@ -94,7 +99,7 @@ function withOwnManager(options: NodesOptions): NodesWay {
     secret: coreSecrets(compat.secrets, compat.isVersion1),
     cookie: { ...coreCookie(known), name: cookieName },
   } as SessionManagerOptions);
-  return wayOf({ compat, manager, cookieName, format, defaults, ageIsIdleTimeout }, options.previous);
+  return wayOf({ compat, manager, cookieName, format, defaults, ageIsIdleTimeout }, options);
 }
 
 function withReadyManager(options: ReadyManager): NodesWay {
@@ -107,7 +112,7 @@ function withReadyManager(options: ReadyManager): NodesWay {
   }
   const cookieName = compat.name ?? manager.cookie.name;
   const defaults = fromCoreCookie(manager.cookie);
-  return wayOf({ compat, manager, cookieName, format, defaults, ageIsIdleTimeout: false }, options.previous);
+  return wayOf({ compat, manager, cookieName, format, defaults, ageIsIdleTimeout: false }, options);
 }
 
 /** What both kinds of options come to. */
@@ -117,7 +122,8 @@ interface Basis extends Pick<NodesWay, "compat" | "manager" | "cookieName" | "ag
   readonly defaults: GivenCookie;
 }
 
-function wayOf(basis: Basis, previous: PreviousOptions | undefined): NodesWay {
+function wayOf(basis: Basis, { previous, renew = false }: NodesExtras): NodesWay {
+  if (typeof renew !== "boolean") throw wrong(`renew must be true or false, got ${JSON.stringify(renew)}`);
   const { compat, manager, cookieName, format, defaults, ageIsIdleTimeout } = basis;
   const { rolling, saveUninitialized, unset, cookie } = compat;
   const shared = cookie === undefined ? undefined : Object.freeze({ ...defaults, ...cookie });
@@ -126,6 +132,7 @@ function wayOf(basis: Basis, previous: PreviousOptions | undefined): NodesWay {
     manager,
     cookieName,
     rolling,
+    renew,
     saveUninitialized,
     unset,
     ageIsIdleTimeout,
@@ -170,7 +177,7 @@ function formatOf({ cookieFormat }: CookieFormat, isOldByDefault: boolean): "msm
   throw wrong(`cookieFormat must be "msm" or "express-session", got ${JSON.stringify(cookieFormat)}`);
 }
 
-const ownNames: readonly string[] = [...compatOptionNames, "cookieFormat", "previous"];
+const ownNames: readonly string[] = [...compatOptionNames, "cookieFormat", "renew", "previous"];
 
 function coreOptions(options: NodesOptions): object {
   return Object.fromEntries(Object.entries(options).filter(([name]) => !ownNames.includes(name)));

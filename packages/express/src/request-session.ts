@@ -17,6 +17,8 @@ export interface RequestRules {
   readonly manager: SessionManager;
   readonly cookieName: string;
   readonly rolling: boolean;
+  /** Whether a cookie that lasts is sent again once half of its age is over. */
+  readonly renew: boolean;
   readonly saveUninitialized: boolean;
   readonly unset: "destroy" | "keep";
 }
@@ -141,11 +143,16 @@ export class RequestSession implements SessionExchange {
   /** A session that remembers its cookie is not empty, and is stored. */
   #rememberCookie(): void {
     if (this.#isDestroyed) return;
-    const isNeeded =
-      this.#isStoredEmpty ||
-      (this.#cookieSource.isOfRequest && Object.keys(this.session.attributes).length > 0);
+    const isNeeded = this.#isStoredEmpty || (this.#cookieSource.isOfRequest && !this.#isEmpty);
     if (isNeeded && !this.#cookie.isRemembered) this.#cookie.rememberAll();
     else this.#cookie.remember();
+    if (this.#rules.renew && !this.#isEmpty && this.#cookie.renewIfHalfOver()) this.#isUsed = true;
+  }
+
+  /** Whether there is nothing to store. */
+  get #isEmpty(): boolean {
+    // Their names alone: to look at values would decode them.
+    return Reflect.ownKeys(this.session.attributes).every((name) => typeof name === "symbol");
   }
 
   // --- what the members of req.session do -------------------------------------------------------------------------

@@ -25,7 +25,10 @@ type AttributeName = (typeof attributes)[number];
  * What a session remembers of its cookie, as express-session does. What is absent is as the options say; null: none, though
  * the options have one.
  */
-type StoredCookie = StoredAge & { readonly [name in AttributeName]?: unknown };
+type StoredCookie = StoredAge & { readonly [name in AttributeName]?: unknown } & {
+  /** When the browser forgets it, as it was sent last; ISO 8601. Known only where that is asked for. */
+  readonly expires?: unknown;
+};
 
 /** The cookie of one request's session: as the application sees and changes it, as the session remembers it, as it is sent. */
 export class SessionCookie {
@@ -58,8 +61,22 @@ export class SessionCookie {
     if (attributes.some((name) => cookie[name] !== this.#before[name])) this.rememberAll();
   }
 
+  /**
+   * Where less than half is left of its age, as far as the session remembers, it is to be sent again, and the session
+   * remembers that. @returns whether it is so
+   */
+  renewIfHalfOver(): boolean {
+    const ageMs = this.#ageMs;
+    if (ageMs === null || ageMs <= 0) return false;
+    const now = Date.now();
+    const expiresMs = Date.parse(String(this.#stored?.expires));
+    if (expiresMs - now >= ageMs / 2) return false;
+    this.rememberAll(new Date(now + ageMs).toISOString());
+    return true;
+  }
+
   /** Has the session remember its cookie as it is: the session is not empty from then on. */
-  rememberAll(): void {
+  rememberAll(expires?: string): void {
     const { given, isOfRequest, requestIsSecure } = this.#source;
     const cookie = this.shown;
     const usual = newCookie(given, requestIsSecure);
@@ -67,6 +84,7 @@ export class SessionCookie {
     this.#before = pick(cookie);
     this.#session.attributes[cookieAttribute] = {
       originalMaxAge: cookie.originalMaxAge,
+      ...(expires === undefined ? {} : { expires }),
       ...Object.fromEntries(others.map((name) => [name, cookie[name] ?? null])),
     };
   }
