@@ -8,7 +8,7 @@ import { session as createSession } from "./middleware.js";
 
 export type { CompatOptions } from "./compat-options.js";
 export type { CookieOptions } from "./cookie-options.js";
-export type { AnyHandler, SessionMiddleware, SessionOptions } from "./middleware.js";
+export type { AnyHandler, SessionMiddleware, SessionOptions, WithSession } from "./middleware.js";
 export type { CookieFormat, NodesExtras, NodesOptions, ReadyManager } from "./nodes-options.js";
 export type { PreviousOptions } from "./previous-store.js";
 

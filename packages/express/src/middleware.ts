@@ -16,6 +16,10 @@ export type AnyHandler = RequestHandler &
     next: (error?: unknown) => void,
   ) => void);
 
+/** A request of Node's own modules behind the middleware, for who uses it without Express: `(req as WithSession).session`. */
+export type WithSession<Req extends IncomingMessage | Http2ServerRequest = IncomingMessage> = Req &
+  Pick<Express.Request, "session" | "sessionID">;
+
 /** The middleware, with the manager behind it: for its events, its counts, and for `close()`. */
 export type SessionMiddleware = AnyHandler & {
   readonly manager: SessionManager;
