@@ -43,6 +43,8 @@ export class RequestSession implements SessionExchange {
   #isDestroyed = false;
   /** What stands in `req.sessionID` instead of the session's id. */
   #otherId: { readonly value: unknown } | undefined;
+  /** Whether the session begins with this request. */
+  #begins: boolean;
   /** Whether it is stored though nothing was put into it. */
   #isStoredEmpty: boolean;
   /** Whether a cookie that lasts begins its time anew. */
@@ -61,6 +63,7 @@ export class RequestSession implements SessionExchange {
     this.#rules = rules;
     this.#cookieSource = source;
     this.#cookie = new SessionCookie(session, source);
+    this.#begins = session.isNew;
     this.#isStoredEmpty = rules.saveUninitialized && session.isNew;
     if (session.isNew) this.#beginIdleTimeout();
   }
@@ -106,6 +109,8 @@ export class RequestSession implements SessionExchange {
   }
 
   async #commitEnd(options?: CommitOptions): Promise<CommitResult> {
+    const isStored = !this.session.isNew || this.#isUsed;
+    if (!isStored) return this.#commitNothing(options);
     try {
       await this.destroy();
     } catch (error) {
@@ -143,7 +148,8 @@ export class RequestSession implements SessionExchange {
   /** A session that remembers its cookie is not empty, and is stored. */
   #rememberCookie(): void {
     if (this.#isDestroyed) return;
-    const isNeeded = this.#isStoredEmpty || (this.#cookieSource.isOfRequest && !this.#isEmpty);
+    const isOfRequest = this.#cookieSource.isOfRequest && !this.#isEmpty;
+    const isNeeded = this.#begins && (this.#isStoredEmpty || isOfRequest);
     if (isNeeded && !this.#cookie.isRemembered) this.#cookie.rememberAll();
     else this.#cookie.remember();
     if (this.#rules.renew && !this.#isEmpty && this.#cookie.renewIfHalfOver()) this.#isUsed = true;
@@ -193,6 +199,7 @@ export class RequestSession implements SessionExchange {
     await this.session.regenerate(options);
     // Passport copies from the old object to the new one (`keepSessionInfo`), so the old one keeps what it had.
     this.#detach?.(id, attributes);
+    this.#begins = true;
     this.#isStoredEmpty = true;
     if (!this.#cookie.isRemembered) this.#beginIdleTimeout();
     this.#renewView();

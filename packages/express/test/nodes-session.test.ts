@@ -432,6 +432,43 @@ describe("the option previous", () => {
   });
 });
 
+describe("asks no node for anything", () => {
+  it("where the session of a request is taken away that never was stored", async () => {
+    const storage = memoryStorage();
+    const destroyed = vi.spyOn(storage, "putIfNewer");
+    const ann = await client({ nodes: [{ storage }], unset: "destroy" }, (app) => {
+      app.get("/", (req, res) => {
+        req.session.hits = 1;
+        Object.assign(req, { session: null });
+        res.send("ok");
+      });
+      app.get("/stored", async (req, res) => {
+        req.session.hits = 1;
+        await req.session.save();
+        Object.assign(req, { session: null });
+        res.send("ok");
+      });
+    });
+
+    expect(await ann.get()).toMatchObject({ status: 200, set: [] });
+    expect(destroyed).not.toHaveBeenCalled();
+    expect((await ann.get("/stored")).status).toBe(200);
+    expect(destroyed).toHaveBeenCalled();
+  });
+
+  it("where a session was read that began without a cookie of its own", async () => {
+    const storage = memoryStorage();
+    const nodes = [{ storage }];
+    const ann = await client({ nodes });
+    await ann.get("/hit");
+    const saved = vi.spyOn(storage, "save");
+    const other = (await client({ nodes, cookie: () => ({ path: "/" }) })).take(ann.cookie);
+
+    expect((await other.get("/read")).text).toBe("1");
+    expect(saved).not.toHaveBeenCalled();
+  });
+});
+
 it("goes on without a session where the application's cookie function throws, with its error", async () => {
   const ann = await client({
     cookie: () => {
