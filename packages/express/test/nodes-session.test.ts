@@ -432,6 +432,46 @@ describe("the option previous", () => {
   });
 });
 
+describe("requests at once", () => {
+  /** A request that has read its session, and goes on once `goOn` is called. */
+  async function slowly(ann: Client, path: string, slow: { entered: () => void; gate: Promise<void> }) {
+    let goOn = () => {};
+    slow.gate = new Promise((resolve) => (goOn = resolve));
+    const entered = new Promise<void>((resolve) => (slow.entered = resolve));
+    const answer = ann.get(path);
+    await entered;
+    return { answer, goOn };
+  }
+
+  it("keep what each of them changed, and bring back no session that ended meanwhile", async () => {
+    const slow = { entered: () => {}, gate: Promise.resolve() };
+    const ann = await client({}, (app) => {
+      usual(app);
+      app.get("/slow", async (req, res) => {
+        req.session.flag = "x";
+        slow.entered();
+        await slow.gate;
+        res.send("ok");
+      });
+      app.get("/flag", (req, res) => void res.json([req.session.hits ?? null, req.session.flag ?? null]));
+    });
+    await ann.get("/hit");
+
+    const first = await slowly(ann, "/slow", slow);
+    await ann.get("/hit");
+    first.goOn();
+    await first.answer;
+    expect((await ann.get("/flag")).text).toBe('[2,"x"]');
+
+    const second = await slowly(ann, "/slow", slow);
+    const { cookie } = ann;
+    await ann.get("/end");
+    second.goOn();
+    await second.answer;
+    expect((await ann.take(cookie).get("/flag")).text).toBe("[null,null]");
+  });
+});
+
 describe("asks no node for anything", () => {
   it("where the session of a request is taken away that never was stored", async () => {
     const storage = memoryStorage();

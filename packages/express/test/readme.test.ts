@@ -1,7 +1,11 @@
+import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
+import type http from "node:http";
+import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { Express } from "express";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { Client } from "./client.js";
 import { serve } from "./serve.js";
 
 const folder = fileURLToPath(new URL("..", import.meta.url));
@@ -73,6 +77,21 @@ describe("examples/login.mjs", () => {
     expect((await ask("/")).text).toBe("Hello bob");
     expect((await ask("/logout", {})).set).toContain("Max-Age=0");
     expect((await ask("/")).text).toBe("Hello stranger");
+  });
+});
+
+describe("examples/node-http.mjs", () => {
+  it("counts its visitor's visits", async () => {
+    const path = "../examples/node-http.mjs";
+    const { server } = (await import(path)) as { server: http.Server };
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const ann = new Client(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+
+    expect((await ann.get()).text).toBe("You were here 1 times.");
+    expect((await ann.get()).text).toBe("You were here 2 times.");
+    server.closeAllConnections();
+    server.close();
   });
 });
 

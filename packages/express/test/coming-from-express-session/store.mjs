@@ -1,0 +1,3 @@
+import session from "express-session";
+
+export const store = new session.MemoryStore(); // the one that the site has: connect-redis, connect-mongo, …
