@@ -112,7 +112,9 @@ function withReadyManager(options: ReadyManager): NodesWay {
   }
   const cookieName = compat.name ?? manager.cookie.name;
   const defaults = fromCoreCookie(manager.cookie);
-  return wayOf({ compat, manager, cookieName, format, defaults, ageIsIdleTimeout: false }, options);
+  // An age of the manager's own cookie says nothing of its idle timeout; one that is given here does.
+  const ageIsIdleTimeout = compat.cookie === undefined || idleTimeoutMsOf(compat.cookie) !== undefined;
+  return wayOf({ compat, manager, cookieName, format, defaults, ageIsIdleTimeout }, options);
 }
 
 /** What both kinds of options come to. */

@@ -178,6 +178,20 @@ describe("time", () => {
     expect((await long.get("/read")).text).toBe("1");
   });
 
+  it("cookie.maxAge beside a shared manager is the idle timeout of sessions that begin there, and no other's", async () => {
+    const clock = testClock(Date.now());
+    const manager = createSessionManager({ secret, clock, cookie: { maxAgeMs: 100 * minute } });
+    closings.push(() => manager.close());
+    const own = await clientOf(session({ manager, cookie: { maxAge: 100 * minute } }));
+    const managers = await clientOf(session({ manager }));
+    for (const each of [own, managers]) await each.get("/hit");
+
+    await clock.turn(90 * minute);
+
+    expect((await own.get("/read")).text).toBe("1");
+    expect((await managers.get("/read")).text).toBe("null");
+  });
+
   it("the age that a function gives, or a date, is the idle timeout of its session", async () => {
     const clock = testClock(Date.now());
     const made = await client({ clock, cookie: () => ({ maxAge: 100 * minute }) });
