@@ -37,7 +37,7 @@ export function originalUrlOf(req: AnyRequest): string {
 export function originalPathOf(req: AnyRequest): string {
   const url = originalUrlOf(req);
   // A client that takes us for a proxy sends a whole URL.
-  const path = URL.canParse(url) ? new URL(url).pathname : url;
+  const path = !url.startsWith("/") && URL.canParse(url) ? new URL(url).pathname : url;
   return path.split(/[?#]/, 1)[0] || "/";
 }
 

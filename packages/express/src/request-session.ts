@@ -39,10 +39,11 @@ export class RequestSession implements SessionExchange {
   #cookie: SessionCookie;
   #view: ExpressSession | undefined;
   #detach: Detach | undefined;
-  #isUnset = false;
+  /** What stands in `req.session` where the request has no session any more. */
+  #unset: { readonly as: null | undefined } | undefined;
   #isDestroyed = false;
-  /** What stands in `req.sessionID` instead of the session's id. */
-  #otherId: { readonly value: unknown } | undefined;
+  /** What stands in `req.sessionID` where the application spoilt it. */
+  #spoiltId: { readonly value: unknown } | undefined;
   /** Whether the session begins with this request. */
   #begins: boolean;
   /** Whether it is stored though nothing was put into it. */
@@ -71,16 +72,14 @@ export class RequestSession implements SessionExchange {
   /** Puts `session` and `sessionID` on the request. Neither costs anything until it is read. */
   attach(): void {
     Object.defineProperty(this.#req, "session", {
-      get: () => (this.#isUnset ? undefined : this.#currentView()),
+      get: () => (this.#unset === undefined ? this.#currentView() : this.#unset.as),
       set: (value: unknown) => this.#replaceSession(value),
       enumerable: true,
       configurable: true,
     });
     Object.defineProperty(this.#req, "sessionID", {
-      get: () => (this.#otherId === undefined ? this.session.id : this.#otherId.value),
-      set: (value: unknown) => {
-        this.#otherId = value === this.session.id ? undefined : { value };
-      },
+      get: () => (this.#spoiltId === undefined ? this.session.id : this.#spoiltId.value),
+      set: (value: unknown) => this.#replaceId(value),
       enumerable: true,
       configurable: true,
     });
@@ -95,7 +94,7 @@ export class RequestSession implements SessionExchange {
 
   async commit(options?: CommitOptions): Promise<CommitResult> {
     if (this.#isTakenAway && this.#rules.unset === "destroy") return this.#commitEnd(options);
-    if (this.#isTakenAway || this.#otherId !== undefined) return this.#commitNothing(options);
+    if (this.#isTakenAway || this.#spoiltId !== undefined) return this.#commitNothing(options);
 
     this.#rememberCookie();
     const result = await this.#exchange.commit(options);
@@ -120,20 +119,21 @@ export class RequestSession implements SessionExchange {
   }
 
   cookie(): string | undefined {
-    if (this.#isTakenAway || this.#otherId !== undefined) return undefined;
+    if (this.#isTakenAway || this.#spoiltId !== undefined) return undefined;
     const { rolling, cookieName } = this.#rules;
-    const header = this.#exchange.cookie({ renew: rolling || this.#isRenewed() });
+    const header = this.#exchange.cookie({ renew: rolling || this.#beginsItsTimeAnew() });
     if (header === undefined) return undefined;
     const value = valueIn(header);
     return value === "" ? this.#cookie.clearingHeader(cookieName) : this.#cookie.header(cookieName, value);
   }
 
   /** As in express-session, a cookie that lasts is sent again with each change. */
-  #isRenewed(): boolean {
+  #beginsItsTimeAnew(): boolean {
     if (!this.#isUsed || this.#isDestroyed) return false;
-    // The core would send it again as well, as the options say that it lasts.
-    if (!this.#cookie.lasts) this.session.cookieMaxAgeMs = undefined;
-    return this.#cookie.lasts;
+    if (this.#cookie.lasts) return true;
+    // Where only the options say that it lasts, the core would send it again.
+    this.session.cookieMaxAgeMs = undefined;
+    return false;
   }
 
   end(): Promise<void> {
@@ -142,7 +142,7 @@ export class RequestSession implements SessionExchange {
 
   /** True where the application took the session from its request, without ending it. */
   get #isTakenAway(): boolean {
-    return !this.#isDestroyed && (this.#isUnset || !Object.hasOwn(this.#req, "session"));
+    return !this.#isDestroyed && (this.#unset !== undefined || !Object.hasOwn(this.#req, "session"));
   }
 
   /** A session that remembers its cookie is not empty, and is stored. */
@@ -208,11 +208,19 @@ export class RequestSession implements SessionExchange {
   destroy(): Promise<void> {
     void this.#cookie.shown; // to clear it, its path and domain must be known
     this.#isDestroyed = true;
-    this.#isUnset = true;
+    this.#unset = { as: undefined };
     return this.session.destroy();
   }
 
   // --- the object in req.session ----------------------------------------------------------------------------------
+
+  /** As in express-session, a session whose request has no text for an id is neither saved nor announced. */
+  #replaceId(value: unknown): void {
+    if (typeof value === "string" && value !== this.session.id) {
+      throw new TypeError("req.sessionID cannot be another session's: use req.session.regenerate()");
+    }
+    this.#spoiltId = value === this.session.id ? undefined : { value };
+  }
 
   #currentView(): ExpressSession {
     if (this.#view === undefined) {
@@ -227,16 +235,20 @@ export class RequestSession implements SessionExchange {
     this.#cookie = new SessionCookie(this.session, this.#cookieSource);
     this.#view = undefined;
     this.#detach = undefined;
-    this.#isUnset = false;
+    this.#unset = undefined;
     if (!Object.hasOwn(this.#req, "session")) this.attach();
   }
 
   #replaceSession(value: unknown): void {
-    if (value !== null && value !== undefined && typeof value !== "object") {
+    if (value === null || value === undefined) {
+      this.#unset = { as: value };
+      return;
+    }
+    if (typeof value !== "object") {
       throw new TypeError(`req.session can be an object, null or undefined, got ${typeof value}`);
     }
-    this.#isUnset = value === null || value === undefined;
-    if (value !== null && value !== undefined && value !== this.#view) this.#replaceAttributes(value);
+    this.#unset = undefined;
+    if (value !== this.#view) this.#replaceAttributes(value);
   }
 
   /** The session goes on under its id, with what the object holds. */

@@ -13,12 +13,16 @@ export function idIn(value: string, secrets: readonly CipherKey[]): string | und
   return secrets.some((secret) => isSame(Buffer.from(signatureOf(id, secret)), signature)) ? id : undefined;
 }
 
-/** The values of all cookies of this name, in the order in which the client sent them. */
+/** As many cookies of one name are looked at: a client may send thousands, and each costs a signature. */
+const mostCandidates = 4;
+
+/** The values of the first four cookies of this name, in the order in which the client sent them. */
 export function cookieValues(header: string, name: string): string[] {
-  return header.split(";").flatMap((pair) => {
+  const values = header.split(";").flatMap((pair) => {
     const equals = pair.indexOf("=");
-    return equals !== -1 && pair.slice(0, equals).trim() === name ? [decoded(pair.slice(equals + 1))] : [];
+    return equals !== -1 && pair.slice(0, equals).trim() === name ? [pair.slice(equals + 1)] : [];
   });
+  return values.slice(0, mostCandidates).map(decoded);
 }
 
 const signatureOf = (id: string, secret: CipherKey) =>

@@ -291,7 +291,21 @@ describe("the cookie", () => {
       const answer = await ann.get("/hit", { headers: { cookie: `sid=forged; ${cookie}; sid=s:x.y` } });
 
       expect(answer.text).toBe("2");
+      const hidden = `${"sid=forged; ".repeat(4)}${cookie}`;
+      expect((await ann.get("/hit", { headers: { cookie: hidden } })).text).toBe("1");
     }
+  });
+
+  it("that was changed to what no cookie can be fails its request", async () => {
+    const ann = await client({}, (app) => {
+      app.get("/", (req, res) => {
+        req.session.hits = 1;
+        req.session.cookie.path = "/a;b";
+        res.send("ok");
+      });
+    });
+
+    expect(await ann.get()).toMatchObject({ status: 500, text: expect.stringContaining("path"), set: [] });
   });
 
   it("keeps its answer out of caches", async () => {
@@ -531,6 +545,21 @@ it("goes on without a session where the application's cookie function throws, wi
   });
 
   expect(await ann.get("/hit")).toMatchObject({ status: 500, text: "no cookie today" });
+});
+
+it("refuses another session's id in req.sessionID, and takes back its own", async () => {
+  const ann = await client({}, (app) => {
+    app.get("/", (req, res) => {
+      const own = req.sessionID;
+      expect(() => Object.assign(req, { sessionID: "another" })).toThrow(/regenerate\(\)/);
+      Object.assign(req, { sessionID: undefined });
+      Object.assign(req, { sessionID: own });
+      hit(req, res, () => {});
+    });
+  });
+
+  expect((await ann.get()).set).toHaveLength(1);
+  expect((await ann.get()).text).toBe("2");
 });
 
 it("refuses an id that no cookie can hold", async () => {
