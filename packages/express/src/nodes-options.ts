@@ -74,7 +74,8 @@ export interface NodesWay extends RequestRules {
 
 /** Checks the options and starts a manager, where none is given. @throws as `session()` */
 export function resolveNodesOptions(options: NodesOptions | ReadyManager): NodesWay {
-  return "manager" in options ? withReadyManager(options) : withOwnManager(options);
+  const hasManager = typeof options === "object" && options !== null && "manager" in options;
+  return hasManager ? withReadyManager(options) : withOwnManager(options);
 }
 
 function withOwnManager(options: NodesOptions): NodesWay {
@@ -91,14 +92,15 @@ function withOwnManager(options: NodesOptions): NodesWay {
   // With `compat: 1`, what express-session accepts is not refused for what browsers make of it.
   const checked = compat.cookie === undefined ? {} : { ...defaults, ...compat.cookie };
   const known = compat.isVersion1 ? ageOf(checked) : checked;
-  const ageIsIdleTimeout = options.idleTimeoutMs === undefined;
-  const idleTimeoutMs = ageIsIdleTimeout ? idleTimeoutMsOf(ageOf(checked)) : undefined;
+  const idleTimeoutMs = options.idleTimeoutMs ?? idleTimeoutMsOf(ageOf(checked));
   const manager = createSessionManager({
     ...coreOptions(options),
     ...(idleTimeoutMs === undefined ? {} : { idleTimeoutMs }),
     secret: coreSecrets(compat.secrets, compat.isVersion1),
     cookie: { ...coreCookie(known), name: cookieName },
   } as SessionManagerOptions);
+  // Where the manager has it, sessions need none of their own.
+  const ageIsIdleTimeout = idleTimeoutMs === undefined;
   return wayOf({ compat, manager, cookieName, format, defaults, ageIsIdleTimeout }, options);
 }
 

@@ -206,7 +206,6 @@ export class RequestSession implements SessionExchange {
   }
 
   destroy(): Promise<void> {
-    void this.#cookie.shown; // to clear it, its path and domain must be known
     this.#isDestroyed = true;
     this.#unset = { as: undefined };
     return this.session.destroy();

@@ -577,6 +577,40 @@ describe.each(Object.entries(libraries))("%s", (_name, library) => {
       expect(await age("over")).toBeLessThan(-1_000_000_000);
     });
 
+    it("is not sent again with changes where the application made it end with the browser", async () => {
+      const ann = await client({ cookie: { maxAge: 60_000 } }, (app) =>
+        app.get("/", (req, res) => {
+          req.session.cookie.expires = null;
+          hit(req, res, () => {});
+        }),
+      );
+
+      const answers = [await ann.get(), await ann.get()];
+
+      expect(answers.map(({ set }) => set.length)).toEqual([1, 0]);
+      expect(answers[0]!.set[0]).not.toContain("Expires");
+    });
+
+    it("of the old object is still its own after regenerate(), for who takes it along", async () => {
+      const ann = await client({ cookie: { maxAge: 60_000 } }, (app) => {
+        app.get("/remember", (req, res) => {
+          req.session.cookie.maxAge = 3_600_000;
+          hit(req, res, () => {});
+        });
+        app.get("/again", (req, res) => {
+          const before = req.session;
+          before.regenerate(() => {
+            const fresh = req.session.cookie.originalMaxAge! <= 60_000;
+            req.session.cookie = before.cookie;
+            res.json([fresh, req.session.cookie.originalMaxAge! > 3_590_000]);
+          });
+        });
+      });
+      await ann.get("/remember");
+
+      expect((await ann.get("/again")).text).toBe("[true,true]");
+    });
+
     it("keeps its originalMaxAge in later requests, and counts maxAge down from it", async () => {
       const ann = await client({ cookie: { maxAge: 60_000 } }, (app) =>
         app.get("/", (req, res) => {

@@ -63,6 +63,7 @@ describe("what is left out", () => {
       expect.stringMatching(/^sid=[0-9a-f]{48}-n1-[\w-]{43}; Path=\/; HttpOnly; SameSite=Lax$/),
     ]);
     expect(() => session({})).toThrow(new TypeError("secret option required for sessions"));
+    expect(() => session(undefined as never)).toThrow(/MSM_ERR_OPTION: options must be an object/);
   });
 });
 
@@ -176,6 +177,17 @@ describe("time", () => {
 
     expect((await short.get("/read")).text).toBe("null");
     expect((await long.get("/read")).text).toBe("1");
+  });
+
+  it("cookie.maxAge is the idle timeout of all that the middleware's manager serves", async () => {
+    const clock = testClock(Date.now());
+    const { manager } = sessionsWith({ clock, cookie: { maxAge: 100 * minute } });
+    const ann = await clientOf(session({ manager }));
+    await ann.get("/hit");
+
+    await clock.turn(90 * minute);
+
+    expect((await ann.get("/read")).text).toBe("1");
   });
 
   it("cookie.maxAge beside a shared manager is the idle timeout of sessions that begin there, and no other's", async () => {
