@@ -4,9 +4,14 @@ import type { SessionManager } from "@msm/core";
 import type { RequestHandler } from "express";
 import { type NodesOptions, type ReadyManager, resolveNodesOptions } from "./nodes-options.js";
 import { nodesSession } from "./nodes-session.js";
+import type { StoreSessionOptions } from "./store/store-options.js";
+import { storeSession } from "./store/store-session.js";
 
-/** What `session()` takes: options for a manager of its own, or a manager that is shared. */
-export type SessionOptions = NodesOptions | ReadyManager;
+/**
+ * What `session()` takes: options for a manager of its own, a manager that is shared, or a store of express-session's with
+ * none of msm's features.
+ */
+export type SessionOptions = NodesOptions | ReadyManager | StoreSessionOptions;
 
 /** A middleware of Express, and of Node's http, https and http2 modules. */
 export type AnyHandler = RequestHandler &
@@ -42,7 +47,13 @@ export type SessionMiddleware = AnyHandler & {
  *
  * @throws MsmError MSM_ERR_OPTION on an option that makes no sense; TypeError where express-session throws one
  */
-export function session(options: SessionOptions): SessionMiddleware {
+export function session(options: StoreSessionOptions): AnyHandler;
+export function session(options: SessionOptions): SessionMiddleware;
+export function session(options: SessionOptions): AnyHandler {
   // The one place where the way to store is chosen.
-  return nodesSession(resolveNodesOptions(options));
+  return hasStore(options) ? storeSession(options) : nodesSession(resolveNodesOptions(options));
 }
+
+/** As with express-session, `store: undefined` says nothing. */
+const hasStore = (options: SessionOptions): options is StoreSessionOptions =>
+  typeof options === "object" && options !== null && "store" in options && options.store !== undefined;

@@ -18,6 +18,10 @@ const libraries = {
     closings.push(() => sessions.manager.close());
     return sessions;
   },
+  "@msm/express with a store": (options: object) => {
+    const store = new session.MemoryStore();
+    return session({ store, ...options, compat: 1 } as session.SessionOptions);
+  },
 };
 
 declare module "express-session" {
