@@ -104,6 +104,15 @@ describe("examples/shared-manager.mjs", () => {
   });
 });
 
+describe("examples/store.mjs", () => {
+  const ask = served(() => plainExample("store"));
+
+  it("counts, with express-session's cookie", async () => {
+    expect((await ask("/")).set).toMatch(/^connect\.sid=s%3A/);
+    expect((await ask("/")).text).toBe("You were here 2 times.");
+  });
+});
+
 describe("examples/typed.ts", () => {
   const ask = served(() => import("../examples/typed.js"));
 
