@@ -164,6 +164,10 @@ describe("session() with a store", () => {
     });
 
     expect(await client().get()).toMatchObject({ status: 500, text: message });
+    const middleware = session({ ...options, compat: 1 });
+    const { url, close } = await serve((req, res) => middleware(req, res, (error) => res.end(String(error))));
+    onTestFinished(close);
+    expect((await new Client(url).get()).text).toBe(`Error: ${message}`);
     expect(() => session(options)).toThrow(message);
   });
 
