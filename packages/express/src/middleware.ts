@@ -23,7 +23,7 @@ export type AnyHandler = RequestHandler &
 
 /** A request of Node's own modules behind the middleware, for who uses it without Express: `(req as WithSession).session`. */
 export type WithSession<Req extends IncomingMessage | Http2ServerRequest = IncomingMessage> = Req &
-  Pick<Express.Request, "session" | "sessionID">;
+  Pick<Express.Request, "session" | "sessionID" | "sessionStore">;
 
 /** The middleware, with the manager behind it: for its events, its counts, and for `close()`. */
 export type SessionMiddleware = AnyHandler & {

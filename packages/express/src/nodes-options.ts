@@ -20,6 +20,7 @@ import { formerSessions, type PreviousOptions } from "./previous-store.js";
 import type { AnyRequest } from "./request-facts.js";
 import type { RequestRules } from "./request-session.js";
 import { noRoute, signedTokens } from "./signed-tokens.js";
+import { toStore } from "./store/to-store.js";
 
 /** What stands in the session cookie, where sessions are on msm's nodes. */
 export interface CookieFormat {
@@ -139,6 +140,7 @@ function wayOf(basis: Basis, { previous, renew = false }: NodesExtras): NodesWay
     renew,
     saveUninitialized,
     unset,
+    sessionStore: toStore(manager),
     ageIsIdleTimeout,
     cookieFor: (req) => shared ?? { ...defaults, ...compat.cookieFor(req) },
     cookieIsOfRequest: shared === undefined,

@@ -7,7 +7,7 @@ import type {
   SessionManager,
 } from "@msm/core";
 import { MsmError } from "@msm/core";
-import expressSession, { type Session as ExpressSession } from "express-session";
+import expressSession, { type Session as ExpressSession, type Store } from "express-session";
 import { createMembers, type Detach, ownMembers } from "./members.js";
 import type { AnyRequest } from "./request-facts.js";
 import { type CookieSource, SessionCookie } from "./session-cookie.js";
@@ -21,6 +21,8 @@ export interface RequestRules {
   readonly renew: boolean;
   readonly saveUninitialized: boolean;
   readonly unset: "destroy" | "keep";
+  /** What stands in `req.sessionStore`. */
+  readonly sessionStore: Store;
 }
 
 /**
@@ -69,8 +71,9 @@ export class RequestSession implements SessionExchange {
     if (session.isNew) this.#beginIdleTimeout();
   }
 
-  /** Puts `session` and `sessionID` on the request. Neither costs anything until it is read. */
+  /** Puts `session`, `sessionID` and `sessionStore` on the request. None costs anything until it is used. */
   attach(): void {
+    Object.assign(this.#req, { sessionStore: this.#rules.sessionStore });
     Object.defineProperty(this.#req, "session", {
       get: () => (this.#unset === undefined ? this.#currentView() : this.#unset.as),
       set: (value: unknown) => this.#replaceSession(value),

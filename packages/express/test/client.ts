@@ -9,15 +9,15 @@ export interface Answer {
 
 /** A client that keeps its cookies, and follows no redirect. */
 export class Client {
-  readonly #url: string;
+  readonly url: string;
   readonly #cookies = new Map<string, string>();
 
   constructor(url: string) {
-    this.#url = url;
+    this.url = url;
   }
 
   async get(path = "/", init: RequestInit = {}): Promise<Answer> {
-    const response = await fetch(this.#url + path, {
+    const response = await fetch(this.url + path, {
       redirect: "manual",
       ...init,
       headers: { ...(this.cookie === "" ? {} : { cookie: this.cookie }), ...init.headers },

@@ -559,6 +559,25 @@ it("goes on without a session where the application's cookie function throws, wi
   expect(await ann.get("/hit")).toMatchObject({ status: 500, text: "no cookie today" });
 });
 
+it("shows its sessions as a store in req.sessionStore, as express-session does", async () => {
+  const ann = await client({}, (app) => {
+    usual(app);
+    app.get("/look/:id", (req, res) => {
+      req.sessionStore.get(req.params.id, (_error, found) => res.json(found?.hits ?? null));
+    });
+    app.get("/kick/:id", (req, res) => req.sessionStore.destroy(req.params.id, () => res.send("ok")));
+  });
+  await ann.get("/hit");
+  const { text: id } = await ann.get("/id");
+  const bob = new Client(ann.url);
+  await bob.get("/hit");
+
+  expect((await bob.get(`/look/${id}`)).text).toBe("1");
+  await bob.get(`/kick/${id}`);
+  expect((await bob.get(`/look/${id}`)).text).toBe("null");
+  expect((await ann.get("/read")).text).toBe("null");
+});
+
 it("refuses another session's id in req.sessionID, and takes back its own", async () => {
   const ann = await client({}, (app) => {
     app.get("/", (req, res) => {
