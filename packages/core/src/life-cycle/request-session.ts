@@ -66,6 +66,10 @@ export class RequestSession implements Session {
     return viewAsObject(this.#handle.view, members, yielding);
   }
 
+  get isModified(): boolean {
+    return this.#handle.view().isModified;
+  }
+
   get isLocked(): boolean {
     return this.#handle.isLocked();
   }

@@ -1,4 +1,5 @@
 /** What adapters on Node's http, https and http2 share. */
+export { askStore, type StoreCallback } from "./ask-store.js";
 export {
   cookieAgeOf,
   cookieAttribute,
@@ -7,6 +8,7 @@ export {
   setCookieAge,
   withMaxAge,
 } from "./cookie-age.js";
+export { EndedSessions } from "./ended-sessions.js";
 export { type HoldOptions, holdResponse } from "./hold-response.js";
 export type { AnyServerResponse } from "./node-response.js";
 export {

@@ -55,6 +55,29 @@ function liveWith(values: Record<string, unknown>) {
 }
 
 describe("a view of a session", () => {
+  it("is modified from a change to the fold that takes it, and not by a read", () => {
+    const { attach } = liveWith({ a: 1, b: { c: 2 } });
+    const { view, attributes } = attach();
+    const seen: boolean[] = [];
+    const look = () => seen.push(view.isModified);
+
+    look();
+    void attributes.b.c;
+    look();
+    attributes.b.c = 3;
+    look();
+    view.fold();
+    look();
+    attributes.a = () => {}; // cannot be encoded
+    look();
+    attributes.a = 1;
+    look();
+    delete attributes.a;
+    look();
+
+    expect(seen).toEqual([false, false, true, false, true, false, true]);
+  });
+
   it("decodes nothing and encodes nothing until an attribute is touched", () => {
     const { live, attach, work } = liveWith({ a: 1, b: { c: 2 } });
     const { view, attributes } = attach();

@@ -87,6 +87,18 @@ export class SessionView {
     this.#changes.length = 0;
   }
 
+  /** Whether there is something to fold. What cannot be encoded was changed. */
+  get isModified(): boolean {
+    if (this.#lost.size > 0) return true;
+    try {
+      return [...this.#marks.keys()].some(
+        (name) => !sameBytes(this.live.encoded(name), this.live.table.get(name)),
+      );
+    } catch {
+      return true; // the fold tells why
+    }
+  }
+
   /**
    * The table as it would be with what this request changed; the session stays as it is.
    * @throws MsmError as `fold`

@@ -49,6 +49,9 @@ export interface Session {
    */
   attributesWith<T extends object>(members: T, yielding?: ReadonlySet<string>): T & Attributes;
 
+  /** Whether this request changed something that no commit has taken yet. */
+  readonly isModified: boolean;
+
   /** Whether this request has the session to itself now. */
   readonly isLocked: boolean;
 
