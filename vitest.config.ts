@@ -10,6 +10,9 @@ const alias = {
   "@msm/core": source("packages/core/src/index.ts"),
   "@msm/conformance": source("packages/conformance/src/index.ts"),
   "@msm/express": source("packages/express/src/index.ts"),
+  "@msm/koa": source("packages/koa/src/index.ts"),
+  // Under its own name it would hide @types/koa-session, which @msm/koa gives to programs in TypeScript.
+  "koa-session": "koa-session-7",
 };
 
 export default defineConfig({

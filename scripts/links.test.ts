@@ -12,6 +12,7 @@ const pages = [
   "benchmarks",
   "packages/core",
   "packages/express",
+  "packages/koa",
   "packages/conformance",
 ]
   .flatMap((folder) => markdownIn(folder))

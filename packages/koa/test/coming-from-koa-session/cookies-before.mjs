@@ -1,0 +1,21 @@
+import Koa from "koa";
+import session from "koa-session";
+
+export const app = new Koa();
+app.keys = [process.env.SESSION_SECRET];
+
+app.use(session({ maxAge: 30 * 60_000 }, app));
+
+app.use(async (ctx) => {
+  if (ctx.path === "/login") {
+    await ctx.session.regenerate();
+    ctx.session.user = ctx.query.user;
+    ctx.redirect("/");
+  } else if (ctx.path === "/logout") {
+    ctx.session = null;
+    ctx.redirect("/");
+  } else {
+    ctx.session.views = (ctx.session.views ?? 0) + 1;
+    ctx.body = `${ctx.session.user ?? "stranger"}: ${ctx.session.views}`;
+  }
+});
