@@ -5,7 +5,7 @@ import type { RegenerateOptions } from "@msm/core";
 import { session } from "./session.js";
 
 export type { UnusableSession } from "./koa-events.js";
-export type { KeySet, PreviousOptions } from "./nodes/previous.js";
+export type { PreviousOptions } from "./nodes/previous.js";
 export type {
   ExternalKey,
   KoaCookieOptions,
@@ -20,6 +20,7 @@ export type {
   StoreOptions,
 } from "./options.js";
 export type { SessionMiddleware } from "./session.js";
+export type { KeySet } from "./signed-cookies.js";
 export { session };
 export default session;
 

@@ -122,6 +122,20 @@ describe.each(versions)("sessions in a koa-session store, %s", (_version, Koa) =
       expect(app.store.calls).toEqual([]);
     });
 
+    it("with several cookies of the name has the session of the first whose signature holds", async () => {
+      const app = application({}, { "/count": count });
+      const ask = await visit(app);
+      await ask("/count");
+      const [own, sig] = ["koa.sess", "koa.sess.sig"].map((name) => `${name}=${ask.cookies.get(name)}`);
+      ask.cookies.clear();
+      const read = async (cookie: string) => (await ask("/read", { cookie })).body;
+
+      expect(await read(`koa.sess=forged; ${own}; koa.sess.sig=wrong; ${sig}`)).toBe('{"n":1}');
+      expect(await read(`koa.sess=forged; ${own}; ${sig}`)).toBe('{"n":1}');
+      expect(await read(`${own}; koa.sess=forged; koa.sess.sig=wrong; ${sig}`)).toBe('{"n":1}');
+      expect(await read("koa.sess=forged; koa.sess=other; koa.sess.sig=wrong")).toBe("{}");
+    });
+
     it("is answered once the store has the session", async () => {
       const app = application({}, { "/count": count });
       let open = () => {};

@@ -1,10 +1,10 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
 import { cookieAttribute, type PreviousSession, type PreviousSessions } from "@msm/core/node";
 import type { Context } from "koa";
 import { booleanOption, checkMethods, misplacedOption, wrongOption } from "../check.js";
 import type { MaxAge } from "../opened-session.js";
 import type { SessionStore, StoreDetails, StoredData } from "../options.js";
 import { isPrivate } from "../session-object.js";
+import { cookieValues, type KeySet, signedValues, type Verify, verifierOf } from "../signed-cookies.js";
 
 /** How koa-session kept the sessions that clients still have: so that a site changes over without logging anybody out. */
 export interface PreviousOptions {
@@ -24,11 +24,6 @@ export interface PreviousOptions {
   readonly domain?: string | undefined;
   /** The longest that the store is waited for, in milliseconds. Default 2000. */
   readonly timeoutMs?: number | undefined;
-}
-
-/** A Keygrip, or what takes its place. */
-export interface KeySet {
-  verify(data: string, signature: string): boolean;
 }
 
 /** What a changed-over application knows of koa-session's cookies. */
@@ -56,17 +51,16 @@ export function formerSessions(options: PreviousOptions, keys: unknown, ownMaxAg
       false,
       "whatever a client puts into its cookie would be believed",
     );
-  const verifies = signed ? verifierOf(options.keys ?? keys) : () => true;
+  const verify = signed ? verifierFor(options.keys ?? keys) : undefined;
   const usualMaxAge = options.maxAge ?? ownMaxAge;
   const load = store === undefined ? readPayload : readStore(store, usualMaxAge);
 
   return {
     timeoutMs,
     readId(cookieHeader = "") {
-      const signatures = cookieValues(cookieHeader, `${key}.sig`);
-      return cookieValues(cookieHeader, key).find(
-        (value) => !signed || signatures.some((signature) => verifies(`${key}=${value}`, signature)),
-      );
+      const [first] =
+        verify === undefined ? cookieValues(cookieHeader, key) : signedValues(cookieHeader, key, verify);
+      return first;
     },
     async load(id) {
       const data = await load(id);
@@ -80,6 +74,13 @@ export function formerSessions(options: PreviousOptions, keys: unknown, ownMaxAg
       for (const name of signed ? [key, `${key}.sig`] : [key]) ctx.cookies.set(name, "", settings);
     },
   };
+}
+
+function verifierFor(keys: unknown): Verify {
+  const verify = verifierOf(keys);
+  if (verify === undefined)
+    throw wrongOption("previous.keys", "a list of texts or a Keygrip, where app.keys are not set", keys);
+  return verify;
 }
 
 const withoutContext = { rolling: false } as StoreDetails;
@@ -113,34 +114,4 @@ function previousSession(data: StoredData, usualMaxAge: MaxAge): PreviousSession
   if (_session === true) return { attributes, ...(usualMaxAge === "session" ? {} : { cookieAgeMs: null }) };
   const isOwn = typeof _maxAge === "number" && _maxAge !== usualMs;
   return { attributes, ...(isOwn ? { cookieAgeMs: _maxAge } : {}) };
-}
-
-function verifierOf(keys: unknown): (data: string, signature: string) => boolean {
-  if (Array.isArray(keys) && keys.length > 0) {
-    return (data, signature) => keys.some((key) => isSame(sign(data, String(key)), signature));
-  }
-  if (typeof keys === "object" && keys !== null && "verify" in keys && typeof keys.verify === "function") {
-    const keySet = keys as KeySet;
-    return (data, signature) => keySet.verify(data, signature);
-  }
-  throw wrongOption("previous.keys", "a list of texts or a Keygrip, where app.keys are not set", keys);
-}
-
-/** As Keygrip signs by default. */
-const sign = (data: string, key: string) => createHmac("sha1", key).update(data).digest("base64url");
-
-function isSame(one: string, other: string): boolean {
-  const [first, second] = [Buffer.from(one), Buffer.from(other)];
-  return first.length === second.length && timingSafeEqual(first, second);
-}
-
-const mostCandidates = 4;
-
-function cookieValues(header: string, name: string): string[] {
-  return header
-    .split(";")
-    .map((pair) => pair.trim())
-    .filter((pair) => pair.startsWith(`${name}=`))
-    .slice(0, mostCandidates)
-    .map((pair) => pair.slice(name.length + 1).replace(/^"(.*)"$/, "$1"));
 }

@@ -18,7 +18,7 @@ export interface ResolvedStore {
 }
 
 /** What koa's `ctx.cookies` takes. Names that neither of us knows are passed on, as koa-session does. */
-interface CookieSettings {
+export interface CookieSettings {
   readonly signed: boolean;
   readonly [name: string]: unknown;
 }

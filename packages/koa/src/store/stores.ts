@@ -2,8 +2,9 @@ import type { Context } from "koa";
 import { emitLater } from "../koa-events.js";
 import type { OpenedSession, ShownOptions } from "../opened-session.js";
 import type { StoredData, StoreOptions } from "../options.js";
+import { cookieValues, signedValues, verifierOf } from "../signed-cookies.js";
 import type { GuardedStore } from "./guarded-store.js";
-import { type ResolvedStore, resolveStore } from "./store-options.js";
+import { type CookieSettings, type ResolvedStore, resolveStore } from "./store-options.js";
 import { StoreSession } from "./store-session.js";
 
 /** Opens sessions that a koa-session store keeps, by koa-session's rules. */
@@ -27,7 +28,7 @@ export class Stores {
     const { storeFor, behaviour, key: name, cookie } = this.#options;
     const store = storeFor(ctx);
     const begunAt = this.#options.ended.moment();
-    const id = behaviour.externalKey ? behaviour.externalKey.get(ctx) : ctx.cookies.get(name, cookie);
+    const id = behaviour.externalKey ? behaviour.externalKey.get(ctx) : readCookie(ctx, name, cookie);
     const data = id ? await this.#load(ctx, store, id) : undefined;
     const found = data && id ? { id, data } : undefined;
     return new StoreSession(ctx, store, this.#options, this.shown, { begunAt, found });
@@ -44,6 +45,18 @@ export class Stores {
     else return value;
     return undefined;
   }
+}
+
+/**
+ * As koa reads it; where a browser sends several of the name, as it does after a change of path or domain, the first whose
+ * signature holds.
+ */
+function readCookie(ctx: Context, name: string, settings: CookieSettings): string | undefined {
+  const header = ctx.get("cookie");
+  const verify = settings.signed ? verifierOf(ctx.app.keys) : undefined;
+  if (verify === undefined || cookieValues(header, name).length < 2) return ctx.cookies.get(name, settings);
+  const [first] = signedValues(header, name, verify);
+  return first;
 }
 
 const isData = (value: unknown): value is StoredData => typeof value === "object" && value !== null;
