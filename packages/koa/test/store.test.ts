@@ -222,6 +222,7 @@ describe.each(versions)("sessions in a koa-session store, %s", (_version, Koa) =
           "/slow": async (ctx) => {
             enter();
             await gate;
+            if (ctx.query.renew) await ctx.session!.regenerate();
             count(ctx);
           },
           "/again": async (ctx) => {
@@ -234,13 +235,19 @@ describe.each(versions)("sessions in a koa-session store, %s", (_version, Koa) =
       await ask("/count");
       const other = visitor(await start(app), ask.cookies);
 
+      const renewing = visitor(await start(app), ask.cookies);
       const slow = other("/slow");
       await entered;
+      const renewed = renewing("/slow?renew=1");
+      while (app.store.calls.filter(({ method }) => method === "get").length < 2)
+        await new Promise((resolve) => setImmediate(resolve));
       await ask("/leave");
       open();
 
       expect((await slow).set).toEqual([]);
-      expect(app.store.stored.size).toBe(0);
+      await renewed;
+      expect((await renewing("/read")).body, "it begins anew").toBe('{"n":1}');
+      app.store.stored.clear();
       await other("/count");
       const [second] = app.store.stored.keys();
       await other("/again");
@@ -300,6 +307,27 @@ describe.each(versions)("sessions in a koa-session store, %s", (_version, Koa) =
       expect(errors).toEqual([error, error]);
       app.store.failure = undefined;
       expect((await ask("/count")).body).toBe("2");
+    });
+
+    it("fails where the id that it had before could not be ended", async () => {
+      const app = application(
+        {},
+        {
+          "/count": count,
+          "/renew": (ctx) => {
+            const { destroy } = app.store;
+            app.store.destroy = () => Promise.reject(new Error("away"));
+            closeLater(() => {
+              app.store.destroy = destroy;
+            });
+            void ctx.session!.regenerate();
+          },
+        },
+      );
+      const ask = await visit(app);
+      await ask("/count");
+
+      expect(await ask("/renew")).toMatchObject({ status: 503, set: [] });
     });
 
     it("does not wait for ever for a store that does not answer", async () => {

@@ -47,6 +47,8 @@ export class StoreSession implements OpenedSession, SessionOwner {
   #isForced = false;
   #isRenewed = false;
   #isRemoved = false;
+  /** Ids that the session had before, which are still to end in the store. */
+  readonly #formerIds: string[] = [];
   /** What the client is to be told: another id, or none any more. */
   #announcement: string | undefined;
   #announced: readonly string[] = [];
@@ -129,13 +131,12 @@ export class StoreSession implements OpenedSession, SessionOwner {
   regenerate({ keep = "all" }: RegenerateOptions = {}): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#headIsOut) throw tooLate("regenerate() came");
-      const former = this.#id;
-      const wasStored = this.#stored !== undefined;
-      if (this.#current !== null) forget(this.#current, keep);
+      // What another request has ended meanwhile does not come back under another id.
+      if (this.#current !== null) forget(this.#current, this.#hasEnded ? "none" : keep);
+      if (this.#stored !== undefined) this.#formerIds.push(this.#id);
       this.#id = this.#newId();
       this.#isForced = true;
       await this.#commit();
-      if (wasStored) await this.#endInStore(former);
     });
   }
 
@@ -189,12 +190,17 @@ export class StoreSession implements OpenedSession, SessionOwner {
   }
 
   async #commit(): Promise<void> {
-    if (this.#current === null) return this.#remove();
-    const reason = this.#reasonToSave(this.#current);
+    if (this.#current === null) await this.#remove();
+    else await this.#saveWhereNeeded(this.#current);
+    await this.#endFormer();
+  }
+
+  async #saveWhereNeeded(session: Session): Promise<void> {
+    const reason = this.#reasonToSave(session);
     if (reason === undefined) return;
     const { beforeSave } = this.#settings.behaviour;
-    beforeSave?.(this.#ctx, this.#current);
-    await this.#save(this.#current, reason === "changed");
+    beforeSave?.(this.#ctx, session);
+    await this.#save(session, reason === "changed");
   }
 
   #reasonToSave(session: Session): "forced" | "changed" | "renewed" | undefined {
@@ -217,9 +223,9 @@ export class StoreSession implements OpenedSession, SessionOwner {
   async #save(session: Session, changed: boolean): Promise<void> {
     if (this.#headIsOut && this.#isUnknownToClient) throw tooLate("a new session got its first value");
     if (this.#isRemoved) this.#id = this.#newId();
-    const id = this.#id;
     // Another request has ended it meanwhile, as at a log-out: that stands.
-    if (this.#settings.ended.hasEnded(id, this.#begunAt)) return;
+    if (this.#hasEnded) return;
+    const id = this.#id;
     const maxAge = this.maxAge || oneDayMs;
     const values = valuesOf(session);
     const text = JSON.stringify(values);
@@ -246,6 +252,18 @@ export class StoreSession implements OpenedSession, SessionOwner {
     this.#isRemoved = true;
     this.#stored = undefined;
     this.#tell("");
+  }
+
+  get #hasEnded(): boolean {
+    return this.#settings.ended.hasEnded(this.#id, this.#begunAt);
+  }
+
+  /** Where this fails, the request does, and it is tried again at its next commit: the old id must be worth nothing. */
+  async #endFormer(): Promise<void> {
+    for (const id of [...this.#formerIds]) {
+      await this.#endInStore(id);
+      this.#formerIds.shift();
+    }
   }
 
   /** From the call on, requests of this process that have the session do not store it again. */
