@@ -200,6 +200,30 @@ describe.each(versions)("sessions on nodes, %s", (_version, Koa) => {
       expect(await read(ask)).toEqual({});
     });
 
+    it("set to null where there was none asks no node, and clears the cookie of one that is gone", async () => {
+      const app = application(
+        {},
+        {
+          "/count": count,
+          "/leave": (ctx) => {
+            ctx.session!.n = 1;
+            ctx.session = null;
+          },
+        },
+      );
+      let ended = 0;
+      app.sessions.manager.on("destroyed", () => ended++);
+      const ask = await visit(app);
+
+      expect(await ask("/leave")).toMatchObject({ status: 200, set: [] });
+      expect(ended).toBe(0);
+      await ask("/count");
+      const gone = new Map(ask.cookies);
+      await ask("/leave");
+      for (const [name, value] of gone) ask.cookies.set(name, value);
+      expect((await ask("/leave")).set).toEqual([expect.stringMatching(/^koa\.sess=; Max-Age=0/)]);
+    });
+
     it("set to an object has that object's values, under the same id", async () => {
       const ids: unknown[] = [];
       const ask = await visit(

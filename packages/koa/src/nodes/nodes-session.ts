@@ -16,6 +16,14 @@ import { createSessionObject, isPrivate, ownMembers, type SessionOwner } from ".
 
 const unneeded: CommitResult = { outcome: "unneeded" };
 
+/** What a session needs to know of its client. */
+export interface SessionClient {
+  /** Whether it named a session, though that may be gone. */
+  hasSession(): boolean;
+  /** Has it forget what the library used before left with it. */
+  forgetFormer(): void;
+}
+
 /** The session of one request that msm keeps, and its exchange as koa-session's rules want it. */
 export class NodesSession implements OpenedSession, SessionOwner {
   readonly session: Session;
@@ -23,11 +31,12 @@ export class NodesSession implements OpenedSession, SessionOwner {
   readonly #ctx: Context;
   readonly #exchange: SessionExchange;
   readonly #behaviour: Behaviour;
-  readonly #onDestroyed: () => void;
+  readonly #client: SessionClient;
   #view: KoaSession | undefined;
   #isReplaced = false;
   #isUnset = false;
   #isDestroyed = false;
+  #isStored = false;
   /** That the session is stored though nothing changed. */
   #isForced = false;
   #isRenewed = false;
@@ -38,13 +47,13 @@ export class NodesSession implements OpenedSession, SessionOwner {
     session: Session,
     behaviour: Behaviour,
     shown: Readonly<Record<string, unknown>>,
-    onDestroyed: () => void,
+    client: SessionClient,
   ) {
     this.#ctx = ctx;
     this.#exchange = exchange;
     this.session = session;
     this.#behaviour = behaviour;
-    this.#onDestroyed = onDestroyed;
+    this.#client = client;
     this.options = Object.defineProperty({ ...shown } as ShownOptions, "maxAge", {
       get: () => this.maxAge,
       set: (value: MaxAge) => {
@@ -92,8 +101,7 @@ export class NodesSession implements OpenedSession, SessionOwner {
 
   async commit(options?: CommitOptions): Promise<CommitResult> {
     if (this.#behaviour.autoCommit) return this.#commit(options);
-    if (options?.keepLease !== true) await this.session.release();
-    return unneeded;
+    return this.#drop(options);
   }
 
   async settle(options: CommitOptions): Promise<void> {
@@ -118,19 +126,33 @@ export class NodesSession implements OpenedSession, SessionOwner {
   }
 
   async #commit(options?: CommitOptions): Promise<CommitResult> {
+    if (this.#isUnset && this.#isKnownToNobody) return this.#drop(options);
     if (this.#isUnset) await this.#destroyOnce();
     else this.#prepareToSave();
     const result = await this.#exchange.commit(options);
     if (result.outcome !== "failed") this.#isForced = false;
-    if (result.outcome === "stored" || result.outcome === "kept") this.#renewLastingCookie();
+    if (result.outcome === "stored" || result.outcome === "kept") {
+      this.#isStored = true;
+      this.#renewLastingCookie();
+    }
     return result;
+  }
+
+  /** Then there is nothing to end on any node, and nobody to tell of it. */
+  get #isKnownToNobody(): boolean {
+    return this.session.isNew && !this.#isStored && !this.#isDestroyed && !this.#client.hasSession();
+  }
+
+  async #drop(options?: CommitOptions): Promise<CommitResult> {
+    if (options?.keepLease !== true) await this.session.release();
+    return unneeded;
   }
 
   async #destroyOnce(): Promise<void> {
     if (this.#isDestroyed) return;
     await this.session.destroy();
     this.#isDestroyed = true;
-    this.#onDestroyed();
+    this.#client.forgetFormer();
   }
 
   /** As in koa-session, a cookie that lasts is sent again with each change. */

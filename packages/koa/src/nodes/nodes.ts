@@ -39,10 +39,18 @@ export class Nodes {
       return createWithoutSession({ ...this.#shown, maxAge: this.#behaviour.maxAge });
     }
     if (isFormerLeftOver) this.#former?.forgetCookies(ctx);
-    const former = this.#former?.readId(request.cookieHeader) === undefined ? undefined : this.#former;
-    return new NodesSession(ctx, exchange, exchange.session, this.#behaviour, this.#shown, () => {
-      if (!ctx.headerSent) former?.forgetCookies(ctx);
+    return new NodesSession(ctx, exchange, exchange.session, this.#behaviour, this.#shown, {
+      hasSession: () => this.#namedBy(request) !== undefined,
+      forgetFormer: () => {
+        const isThere = this.#former?.readId(request.cookieHeader) !== undefined;
+        if (isThere && !ctx.headerSent) this.#former?.forgetCookies(ctx);
+      },
     });
+  }
+
+  /** The id that a request names and its signature, if it has one, proves. */
+  #namedBy({ tokens = this.manager.tokens, cookieHeader }: SessionRequest): string | undefined {
+    return tokens.read(cookieHeader)?.id;
   }
 
   #requestOf(ctx: Context): SessionRequest {
@@ -71,7 +79,7 @@ export class Nodes {
     const { session } = exchange;
     if (session === undefined) return exchange;
     if (session.isNew) {
-      const key = (request.tokens ?? this.manager.tokens).read(request.cookieHeader)?.id;
+      const key = this.#namedBy(request);
       if (key !== undefined) emitLater(ctx, "missed", { key, value: undefined, ctx });
       return exchange;
     }
