@@ -1,10 +1,4 @@
-import type {
-  CommonOptions,
-  CookieOptions,
-  NonStickyOptions,
-  SessionManager,
-  StickyOptions,
-} from "@msm/core";
+import type { CommonOptions, NonStickyOptions, SessionManager, StickyOptions } from "@msm/core";
 import type { Context } from "koa";
 import type { Session } from "koa-session";
 import type { PreviousOptions } from "./nodes/previous.js";
@@ -30,8 +24,6 @@ export type OwnManagerOptions = KoaOptions &
 /** A manager that the application made itself, for instance in order to share it with another framework. */
 export interface ReadyManagerOptions extends KoaOptions {
   readonly manager: SessionManager;
-  /** The manager's `cookie` option once more: what `ctx.session.maxAge` and `ctx.sessionOptions` show. */
-  readonly cookie?: CookieOptions | undefined;
   readonly previous?: PreviousOptions | undefined;
   readonly store?: undefined;
   readonly ContextStore?: undefined;

@@ -33,15 +33,15 @@ export function resolveNodes(options: NodesOptions, keys: unknown): ResolvedNode
 }
 
 function readyManager(options: ReadyManagerOptions, keys: unknown): ResolvedNodes {
-  const { manager, cookie = {} } = options;
-  const known: readonly string[] = ["manager", "cookie", "previous", ...behaviourNames];
+  const { manager } = options;
+  const known: readonly string[] = ["manager", "previous", ...behaviourNames];
   for (const [name, value] of Object.entries(options)) {
     if (value !== undefined && !known.includes(name))
       throw misplacedOption(name, value, "the manager has its options, give it to createSessionManager()");
   }
-  const behaviour = resolveBehaviour(options, cookie.maxAgeMs);
+  const behaviour = resolveBehaviour(options, manager.cookie.maxAgeMs);
   const former = formerOf(options, keys, behaviour);
-  return { manager, behaviour, former, shown: { key: cookie.name ?? "sid", ...flagsOf(behaviour) } };
+  return { manager, behaviour, former, shown: { key: manager.cookie.name, ...flagsOf(behaviour) } };
 }
 
 function ownManager(options: OwnManagerOptions, keys: unknown): ResolvedNodes {
