@@ -1,4 +1,5 @@
 import { longestTimeMs, MsmError } from "@msm/core";
+import { EndedSessions } from "@msm/core/node";
 import expressSession, { type Store } from "express-session";
 import {
   type CompatOptions,
@@ -6,7 +7,6 @@ import {
   type ResolvedCompatOptions,
   resolveCompatOptions,
 } from "../compat-options.js";
-import { EndedSessions } from "./ended-sessions.js";
 
 /** Sessions in any express-session store, by express-session's rules: its options, and two more. */
 export interface StoreSessionOptions extends CompatOptions, StoreOptions {}
