@@ -45,6 +45,12 @@ const leavingNode = (title) => ({
 });
 
 /** @param {string} title @returns {Catcher} */
+const restartedNode = (title) => ({
+  file: `${tests}/failover/restarted-with-old-records.test.ts`,
+  title: `a node that restarts at once with what it had saved before ${title}`,
+});
+
+/** @param {string} title @returns {Catcher} */
 const modeSwitch = (title) => ({
   file: `${tests}/failover/mode-switch.test.ts`,
   title: `reconfigure({ mode }) while exchanges are open ${title}`,
@@ -741,6 +747,33 @@ export const mutants = [
       },
     ],
     catchers: [leavingNode("is not believed blindly when it is a member again")],
+  },
+  {
+    name: "restart-unnoticed/first-answer",
+    breaks: "a node that restarts with what it had saved before serves that until its next probe",
+    changes: [
+      {
+        file: `${core}/failover/ring-node.ts`,
+        find: 'const isAnother = this.#noteRun("operation", this.#storage.run);',
+        replace: "const isAnother = false;",
+      },
+    ],
+    catchers: [restartedNode("is not believed from its first answer on")],
+  },
+  {
+    name: "restart-unnoticed/lease",
+    breaks: "the lease of a node that restarted makes its old record be believed",
+    changes: [
+      {
+        file: `${core}/failover/record-search.ts`,
+        find: 'if (answer?.kind === "found" && this.#isBelieved(answer, identity)) return foundOrEnded(answer);\n    if (answer?.kind === "locked")',
+        replace:
+          'if (answer?.kind === "found") return foundOrEnded(answer);\n    if (answer?.kind === "locked")',
+      },
+    ],
+    catchers: [
+      restartedNode("is not believed where it gives the lease with its record, and gives none to keep"),
+    ],
   },
   {
     name: "mode-switch/former-exchanges-not-told-of",

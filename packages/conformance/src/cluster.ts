@@ -110,6 +110,9 @@ function connection(node: FaultyStorage, line: { readonly cut: boolean }): Stora
     renewLease: (...args) => through(() => node.renewLease(...args)),
     unlock: (...args) => through(() => node.unlock(...args)),
     ping: () => through(() => node.ping()),
+    get run() {
+      return node.run;
+    },
     close: async () => {},
   };
 }

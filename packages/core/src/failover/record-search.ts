@@ -66,7 +66,7 @@ export class RecordSearch {
     if (missed !== undefined) return missed;
     const trusted = this.#trusted(identity, hint);
     const answer = trusted && (await this.#reader.ask(identity, trusted, { leftMs }));
-    if (answer?.kind === "found") return foundOrEnded(answer);
+    if (answer?.kind === "found" && this.#isBelieved(answer, identity)) return foundOrEnded(answer);
     return this.#readAll(identity, hint, answer, leftMs);
   }
 
@@ -81,10 +81,10 @@ export class RecordSearch {
     if (missed !== undefined) return missed;
     const trusted = this.#trusted(identity, hint);
     const answer = trusted && (await this.#reader.askForLease(identity, trusted, lease));
-    if (answer?.kind === "found") return foundOrEnded(answer);
+    if (answer?.kind === "found" && this.#isBelieved(answer, identity)) return foundOrEnded(answer);
     if (answer?.kind === "locked") return answer;
 
-    // What was asked in vain, or has only a damaged record, may have given the lease all the same.
+    // It gave the lease, or may have: also where it was asked in vain, or has only a damaged record.
     if (trusted !== undefined && answer?.kind !== "absent") this.#unlockSoon(trusted, identity, lease.token);
     const found = await this.#readAll(identity, hint, answer);
     return found === "absent" || found.kind === "ended" ? found : this.#lockFound(identity, found, lease);
@@ -103,6 +103,11 @@ export class RecordSearch {
     return hinted?.reachable === true && !hinted.isSuspect(this.#reader.key(identity)) ? hinted : undefined;
   }
 
+  /** The node that was trusted may have restarted since: then its very answer told of it. */
+  #isBelieved({ node }: Answer, identity: SessionIdentity): boolean {
+    return !node.isSuspect(this.#reader.key(identity));
+  }
+
   /** Asks all nodes that can be reached, but for the one that has answered already. */
   async #readAll(
     identity: SessionIdentity,
@@ -112,7 +117,7 @@ export class RecordSearch {
   ): Promise<ReadResult> {
     const { ring } = this.#parts;
     const hint = typeof hinted === "string" ? hinted : hinted.guess;
-    const isSuspect = ring.node(hint)?.isSuspect(this.#reader.key(identity)) === true;
+    const suspect = this.#suspect(hint, identity);
     const members = ring.nodes; // whoever joins meanwhile is none of those that may have it
     const others = ring.holders(hint).filter((node) => node.reachable && node !== asked?.node);
     const answers = await Promise.all(others.map((node) => this.#reader.askHolder(identity, node, leftMs)));
@@ -122,9 +127,15 @@ export class RecordSearch {
       checkAbsent(answers, members);
       return "absent";
     }
-    this.#checkCompared(answers, isSuspect);
+    this.#checkCompared(answers, suspect ?? this.#suspect(hint, identity));
     const home = typeof hinted === "string" ? hinted : newest.node.id;
     return this.#settle(identity, home, newest, answers, leftMs);
+  }
+
+  /** The node that the hint names, where what it has must be compared. */
+  #suspect(hint: string, identity: SessionIdentity): RingNode | undefined {
+    const hinted = this.#parts.ring.node(hint);
+    return hinted?.isSuspect(this.#reader.key(identity)) === true ? hinted : undefined;
   }
 
   /** The session goes on with a node that was asked for the record alone. */
@@ -212,9 +223,15 @@ export class RecordSearch {
     this.#parts.events.emit("repaired", { session: identity.name, node: node.id });
   }
 
-  /** A suspect node's record counts for nothing while a node that may have a newer one is asked in vain. */
-  #checkCompared(answers: readonly Answer[], isSuspect: boolean): void {
-    const silent = answers.find((answer) => answer.kind === "unknown" && (isSuspect || answer.isNewerFormat));
+  /**
+   * A suspect node's record counts for nothing while a node that may have a newer one is asked in vain. Where it is the
+   * suspect itself that does not answer, what another has counts, as it would if the node were known to be down.
+   */
+  #checkCompared(answers: readonly Answer[], suspect: RingNode | undefined): void {
+    const isCompared = (node: RingNode) => suspect !== undefined && node !== suspect;
+    const silent = answers.find(
+      (answer) => answer.kind === "unknown" && (isCompared(answer.node) || answer.isNewerFormat),
+    );
     if (silent?.kind !== "unknown") return;
     throw new MsmError(
       "MSM_ERR_STORAGE_UNAVAILABLE",

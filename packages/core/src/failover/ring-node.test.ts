@@ -19,6 +19,8 @@ function watched(neighbour: { reachable?: boolean; isFast?: boolean } = {}) {
   const delay = async () => {
     if (delayMs > 0) await new Promise<void>((resolve) => void clock.after(delayMs, resolve));
   };
+  let answeredBy: number | undefined;
+  Object.defineProperty(storage, "run", { get: () => answeredBy });
   storage.ping = async () => {
     pings++;
     await delay();
@@ -60,6 +62,11 @@ function watched(neighbour: { reachable?: boolean; isFast?: boolean } = {}) {
     restart: () => {
       run++;
     },
+    /** An operation; its answer tells of the node's run. */
+    answer: () =>
+      node.run(async () => {
+        answeredBy = run;
+      }),
     mend: () => {
       trouble = undefined;
     },
@@ -122,6 +129,38 @@ describe("a node of the ring", () => {
 
     expect(node.health.state).toBe("suspect");
     expect(told).toEqual(["nodeReconnected"]);
+  });
+
+  it("that answers as another run is suspect with that answer, and its probe tells nobody again", async () => {
+    const { node, turn, told, restart, answer } = watched();
+    await turn(1000);
+    await answer();
+    restart();
+
+    await answer();
+
+    expect(node.health.state).toBe("suspect");
+    expect(told).toEqual(["nodeReconnected"]);
+    node.confirm("a");
+    await turn(1000);
+    expect(node.isSuspect("a")).toBe(false);
+    expect(told).toEqual(["nodeReconnected"]);
+  });
+
+  it("that was down is suspect once for the run that it is back with", async () => {
+    const { node, breakIt, mend, restart, turn, told, answer } = watched();
+    await answer();
+    breakIt();
+    await turn(2000);
+    restart();
+    mend();
+    await turn(2000);
+    node.confirm("a");
+
+    await answer();
+
+    expect(node.isSuspect("a")).toBe(false);
+    expect(told).toEqual(["nodeDown", "nodeUp"]);
   });
 
   it("is suspect when it is back, until what was on it has expired, but for keys that were compared", async () => {

@@ -87,8 +87,8 @@ export class RingNode {
   #suspectUntilMs = Number.NEGATIVE_INFINITY;
   #confirmed = new Set<string>();
   #probing: Promise<boolean> | undefined;
-  /** What the last ping gave: stands for the node's run. */
-  #run: unknown;
+  /** What stands for the node's run, as the last ping gave it, and as it was with the last answer to anything else. */
+  #runs: { ping?: unknown; operation?: unknown } = {};
   #stopTimer: () => void = () => {};
   #closed = false;
   #isRetired = false;
@@ -196,6 +196,8 @@ export class RingNode {
       if (this.#isRetired) throw retiredError(this.id);
       const result = await operation(this.#storage);
       this.#failures = 0;
+      const isAnother = this.#noteRun("operation", this.#storage.run);
+      if (isAnother && this.#down === undefined) this.#mayHaveRestarted();
       return result;
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
@@ -244,7 +246,7 @@ export class RingNode {
   goOnWith(storage: Storage): void {
     const former = this.#storage;
     this.#storage = storage;
-    this.#run = undefined; // another connection, and no sign of a restart
+    this.#runs = {}; // another connection, and no sign of a restart
     void this.#quiet().then(() => former.close());
   }
 
@@ -353,15 +355,14 @@ export class RingNode {
       if (this.#down === undefined && this.#failures >= failuresUntilDown) this.#goDown(error);
       return false;
     }
-    const restarted = this.#run !== undefined && run !== this.#run;
-    this.#run = run;
+    const isAnother = this.#noteRun("ping", run);
     this.#hasAnswered = true;
     this.#pingMs = this.#now() - startedMs;
     if (this.#down?.isSlow === true && this.#pingMs > this.#slowMs)
       this.#down.holdUntilMs = Math.max(this.#down.holdUntilMs, this.#now() + slowHoldDownMs);
     if (this.#down === undefined) {
       this.#failures = 0;
-      if (restarted) this.#mayHaveRestarted();
+      if (isAnother) this.#mayHaveRestarted();
     } else if (this.isLeaving) this.#comeUp()();
     else if (!this.#areOthersReachable) await this.#comeUpWithOthers();
     else if (this.#now() >= this.#down.holdUntilMs) this.#comeUp()();
@@ -382,7 +383,7 @@ export class RingNode {
   async findBack(): Promise<ComeUp | undefined> {
     if (this.#down === undefined) return undefined;
     try {
-      this.#run = await this.#storage.ping();
+      this.#noteRun("ping", await this.#storage.ping());
       return () => this.#comeUp();
     } catch {
       return undefined; // its own probe notes why
@@ -404,6 +405,14 @@ export class RingNode {
     this.#down = { sinceMs: now, isSlow, holdUntilMs: now + holdDownMs };
     this.#holdDownMs = Math.min(this.#holdDownMs * 2, longestHoldDownMs);
     if (this.#leftMs === undefined) this.#parts.events.emit("nodeDown", { node: this.id, error });
+  }
+
+  /** @returns whether the node's run is another than it was, and nobody has said so yet */
+  #noteRun(by: "ping" | "operation", run: unknown): boolean {
+    const former = this.#runs[by];
+    const isToldAlready = run === this.#runs[by === "ping" ? "operation" : "ping"];
+    this.#runs[by] = run;
+    return former !== undefined && run !== former && !isToldAlready;
   }
 
   /** It was gone for too short a time to be missed, and may be back empty, or with what it had saved of old. */
@@ -432,6 +441,7 @@ export class RingNode {
     this.#hasAnswered = true;
     this.#failures = 0;
     this.#upSinceMs = now;
+    delete this.#runs.operation; // it is suspect in any case
     this.#suspect();
     return () => {
       if (this.#leftMs === undefined) this.#parts.events.emit("nodeUp", { node: this.id, downMs });

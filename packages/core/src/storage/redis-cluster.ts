@@ -7,6 +7,7 @@ import { type RedisCommand, sendCommand } from "./redis-command.js";
 import { isReply, isSlotMoving, redirectionOf, reopenedError } from "./redis-errors.js";
 import { RedisReleases } from "./redis-releases.js";
 import { checkClusterState } from "./redis-role.js";
+import { runOf } from "./redis-run.js";
 import type { RedisServers, RedisServersParts } from "./redis-servers.js";
 import { serverName, slotOf } from "./redis-slots.js";
 import { RedisTopology, type Shard } from "./redis-topology.js";
@@ -37,6 +38,7 @@ export class RedisCluster implements RedisServers {
       seeds,
       options,
       timeoutMs: parts.timeoutMs,
+      check: async (server, redis) => this.#runs.note(serverName(server), await runOf(redis)),
       onOpen: (server, redis) => this.#opened(server, redis),
     });
     this.#releases = new RedisReleases(() => {
@@ -72,7 +74,11 @@ export class RedisCluster implements RedisServers {
     const failures = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
     if (failures.length > 0) this.#topology.refresh().catch(() => undefined);
     if (answers.length === 0) throw failures[0];
-    return this.#runs.after(answers);
+    return this.#runs.after(answers, servers);
+  }
+
+  get run(): unknown {
+    return this.#runs.current;
   }
 
   listen(leaseKey: string, listener: () => void): () => void {
@@ -134,11 +140,12 @@ export class RedisCluster implements RedisServers {
     this.#topology.refresh().catch(() => undefined);
   }
 
-  #pingServer(server: HostAndPort): Promise<Redis> {
+  /** Gives what stands for the server's run. */
+  #pingServer(server: HostAndPort): Promise<unknown> {
     const { forPing } = this.#topology.shard(server);
     const ask = async (redis: Redis) => {
-      await checkClusterState(redis);
-      return redis;
+      const [run] = await Promise.all([runOf(redis), checkClusterState(redis)]);
+      return run;
     };
     const ping = () => forPing.use(ask);
     return withDeadline("redis ping", this.#parts.timeoutMs, ping, (error) => forPing.drop(error));
@@ -168,17 +175,36 @@ interface Attempt {
 
 /** Stands for the run of a whole cluster. */
 class ClusterRun {
-  readonly #connections = new Map<string, Redis>();
-  #current = {};
+  /** What stands for the run of each server, by its name. */
+  readonly #runs = new Map<string, unknown>();
+  #current: object | undefined;
+
+  /** Another object once a server restarted, or joined: what it holds may be gone, or old. Undefined before the first ping. */
+  get current(): object | undefined {
+    return this.#current;
+  }
 
   /**
-   * @param answers the connections on which the servers answered, by the servers' names
-   * @returns another object once a server was connected to anew, or joined: what it holds may be gone, or old
+   * @param answers what stands for the runs of the servers that answered a ping, by their names
+   * @param servers all that have slots: one that had none in between may have taken its data from another
+   * @returns `current`
    */
-  after(answers: readonly (readonly [string, Redis])[]): unknown {
-    if (answers.some(([name, redis]) => this.#connections.get(name) !== redis)) this.#current = {};
-    for (const [name, redis] of answers) this.#connections.set(name, redis);
+  after(
+    answers: readonly (readonly [string, unknown])[],
+    servers: ReadonlyMap<string, unknown>,
+  ): object | undefined {
+    for (const name of this.#runs.keys()) if (!servers.has(name)) this.#runs.delete(name);
+    if (answers.some(([name, run]) => this.#runs.get(name) !== run)) this.#current = {};
+    for (const [name, run] of answers) this.#runs.set(name, run);
     return this.#current;
+  }
+
+  /** A server was connected to. What only the connection stands for is left to the next ping, which has its own. */
+  note(name: string, run: unknown): void {
+    const known = this.#runs.get(name);
+    if (typeof run !== "string" || known === undefined || known === run) return;
+    this.#runs.set(name, run);
+    this.#current = {};
   }
 }
 

@@ -1,18 +1,22 @@
 import type { Redis } from "ioredis";
 import { MsmError } from "../errors.js";
 import { isNotAllowed, nonsense, redisError } from "./redis-errors.js";
+import { infoOf, runOf } from "./redis-run.js";
 
 /**
  * Asks whether a server answers, and is nobody's replica: a replica takes no writes, and what is read there may be old. Where
  * the user may not ask for that (INFO), the first refused write tells.
+ * @returns what stands for its run: another one also where it has taken its data from another server since
  * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE on a replica, or what ioredis rejects with
  */
-export async function checkRole(redis: Redis): Promise<void> {
+export async function checkRole(redis: Redis): Promise<unknown> {
   // PING as well: a server that still loads its data answers INFO.
-  const [, info] = await Promise.all([ping(redis), replicationInfo(redis)]);
+  const [, info, run] = await Promise.all([ping(redis), infoOf(redis, "replication"), runOf(redis)]);
   if (/^role:slave/m.test(info)) {
     throw new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "READONLY the server is a replica");
   }
+  const history = /^master_replid:(\w+)/m.exec(info)?.[1] ?? "";
+  return typeof run === "string" ? `${run} ${history}` : run;
 }
 
 /** Where a server refuses writes, it may refuse this as well (MISCONF): it lives. */
@@ -25,20 +29,6 @@ async function ping(redis: Redis): Promise<void> {
     throw thrown;
   }
   if (reply !== "PONG") throw nonsense();
-}
-
-/** Connections on which INFO was refused. */
-const untold = new WeakSet<Redis>();
-
-async function replicationInfo(redis: Redis): Promise<string> {
-  if (untold.has(redis)) return "";
-  try {
-    return String(await redis.info("replication"));
-  } catch (thrown) {
-    if (!isNotAllowed(thrown)) throw thrown;
-    untold.add(redis);
-    return "";
-  }
 }
 
 /**

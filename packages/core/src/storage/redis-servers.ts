@@ -14,6 +14,8 @@ export interface RedisServers {
   perform<T>(verb: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T>;
   /** See `Storage.ping()`. */
   ping(): Promise<unknown>;
+  /** See `Storage.run`. */
+  readonly run: unknown;
   /** See `Storage.onRelease()`. */
   listen(leaseKey: string, listener: () => void): () => void;
   /** Ends all connections; what is outstanding, and what comes later, rejects with `error`. Safe to call twice. */

@@ -20,6 +20,8 @@ export class SingleRedis implements RedisServers {
   readonly #forPing: RedisConnection;
   readonly #releases: RedisReleases;
   readonly #sentinels: RedisSentinels | undefined;
+  /** Of the server that the connection for operations was opened to last. */
+  #run: unknown;
   #isClusterKnown = false;
 
   constructor(deployment: Exclude<RedisDeployment, { kind: "cluster" }>, parts: RedisServersParts) {
@@ -28,7 +30,9 @@ export class SingleRedis implements RedisServers {
     this.#sentinels = sentinels;
     this.#releases = new RedisReleases(address);
     this.#main = new RedisConnection(address, {
-      check: checkRole,
+      check: async (redis) => {
+        this.#run = await checkRole(redis);
+      },
       onOpen: (redis) => {
         this.#releases.renew(reopenedError());
         parts.onOpen(redis);
@@ -50,20 +54,20 @@ export class SingleRedis implements RedisServers {
     }
   }
 
-  /** Gives the client of the connection: that is one connection to one server. */
-  async ping(): Promise<Redis> {
+  async ping(): Promise<unknown> {
     void this.#followMaster();
     try {
-      return await this.#within("ping", this.#forPing, async (redis) => {
-        await checkRole(redis);
-        return redis;
-      });
+      return await this.#within("ping", this.#forPing, checkRole);
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
       // What is read there may be old, and goes on being read, as long as that connection lasts.
       if (isFromReplica(error)) this.#main.drop(error);
       throw error;
     }
+  }
+
+  get run(): unknown {
+    return this.#run;
   }
 
   listen(leaseKey: string, listener: () => void): () => void {

@@ -16,6 +16,8 @@ export interface TopologyParts {
   readonly seeds: readonly HostAndPort[];
   readonly options: RedisOptions;
   readonly timeoutMs: number;
+  /** Called before operations go through a new connection, and waited for. */
+  readonly check: (server: HostAndPort, redis: Redis) => Promise<void>;
   /** Called with each new connection that operations go through. */
   readonly onOpen: (server: HostAndPort, redis: Redis) => void;
 }
@@ -66,10 +68,13 @@ export class RedisTopology {
     const known = this.#shards.get(name);
     if (known !== undefined) return known;
     const address = () => this.addressOf(server);
-    const onOpen = (redis: Redis) => this.#parts.onOpen(server, redis);
+    const { check, onOpen } = this.#parts;
     const shard = {
       server,
-      main: new RedisConnection(address, { onOpen }),
+      main: new RedisConnection(address, {
+        check: (redis) => check(server, redis),
+        onOpen: (redis) => onOpen(server, redis),
+      }),
       forPing: new RedisConnection(address),
     };
     this.#shards.set(name, shard);

@@ -128,6 +128,10 @@ class RedisStorage implements Storage {
     return this.#servers.ping();
   }
 
+  get run(): unknown {
+    return this.#servers.run;
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#servers.close(closedError());

@@ -65,10 +65,18 @@ export interface Storage {
 
   /**
    * Resolves where the node answers, on a connection of its own: a busy one must not look dead.
-   * @returns what stands for the node's run, the same at each call while it surely did not restart: usually for the
-   *   connection, as that does not outlive the node. Another one tells that what the node holds may be gone, or old.
+   * @returns what stands for the node's run, the same at each call while it surely did not restart: the node's own name
+   *   for it, or the connection, as that does not outlive the node. Another one tells that what the node holds may be
+   *   gone, or old.
    */
   ping(): Promise<unknown>;
+
+  /**
+   * What stands for the run of the node that has given the last answer to any other verb, as `ping()` gives it; undefined
+   * while nothing is known. Who reads it behind an answer learns with that answer that the node restarted.
+   * Not there where a node that restarts never has anything old: then the next `ping()` is early enough.
+   */
+  readonly run?: unknown;
 
   /** Ends connections and timers; outstanding and later operations reject, with MSM_ERR_CLOSED. Safe to call twice. */
   close(): Promise<void>;
