@@ -51,6 +51,12 @@ const restartedNode = (title) => ({
 });
 
 /** @param {string} title @returns {Catcher} */
+const emptiedNode = (title) => ({
+  file: `${tests}/failover/emptied-nodes.test.ts`,
+  title: `a node that is emptied while it runs (FLUSHALL) ${title}`,
+});
+
+/** @param {string} title @returns {Catcher} */
 const modeSwitch = (title) => ({
   file: `${tests}/failover/mode-switch.test.ts`,
   title: `reconfigure({ mode }) while exchanges are open ${title}`,
@@ -773,6 +779,35 @@ export const mutants = [
     ],
     catchers: [
       restartedNode("is not believed where it gives the lease with its record, and gives none to keep"),
+    ],
+  },
+  {
+    name: "emptied-unnoticed/by-others",
+    breaks:
+      "only the process that finds nothing at all on a node that was emptied backs its sessions up again",
+    changes: [
+      {
+        file: `${core}/failover/emptied-nodes.ts`,
+        find: "known !== undefined && mark !== known",
+        replace: "known !== undefined && mark === undefined",
+      },
+    ],
+    catchers: [emptiedNode("sticky: gets the backups of each process again, within a moment")],
+  },
+  {
+    name: "emptied-unnoticed/by-all",
+    breaks:
+      "sticky sessions are without their backup, and others without their copy, once a node was emptied",
+    changes: [
+      {
+        file: `${core}/failover/emptied-nodes.ts`,
+        find: "node.mayHaveLostRecords()",
+        replace: "await node.answers()",
+      },
+    ],
+    catchers: [
+      emptiedNode("sticky: gets the backups of each process again, within a moment"),
+      emptiedNode("non-sticky: gets the copy of a session that is only read again with its next use"),
     ],
   },
   {

@@ -40,6 +40,8 @@ export interface FaultyStorage extends Storage {
   comeBack(): void;
   /** Comes back as another storage, usually an empty one: the node was restarted. */
   restartAs(storage: Storage): void;
+  /** Goes on as another storage, usually an empty one: what the node had was deleted, and no connection was lost. */
+  emptyAs(storage: Storage): void;
   /**
    * Every call since the start, or since `forgetCalls()`. Processes' notices to each other are neither listed nor counted,
    * and take no failure from a test that told the next calls to fail.
@@ -67,6 +69,8 @@ class FaultyWrapper implements FaultyStorage {
   /** There where the storage has it; no call of it is counted, and nobody is told anything while a fault lasts. */
   readonly onRelease?: (key: string, listener: () => void) => () => void;
   #storage: Storage;
+  /** Stands for the node's run. */
+  #run = {};
   #fault: Fault = "none";
   #hangMs = 0;
   #hangsOn: StorageVerb | undefined;
@@ -107,11 +111,11 @@ class FaultyWrapper implements FaultyStorage {
 
   async ping(): Promise<unknown> {
     await this.#pass("ping", undefined, () => this.#storage.ping());
-    return this.#storage; // another one after restartAs()
+    return this.#run;
   }
 
   get run(): unknown {
-    return this.#storage; // as of any answer
+    return this.#run;
   }
 
   close(): Promise<void> {
@@ -159,8 +163,13 @@ class FaultyWrapper implements FaultyStorage {
   }
 
   restartAs(storage: Storage): void {
-    this.#storage = storage;
+    this.#run = {};
+    this.emptyAs(storage);
     this.comeBack();
+  }
+
+  emptyAs(storage: Storage): void {
+    this.#storage = storage;
   }
 
   get calls(): readonly StorageCall[] {

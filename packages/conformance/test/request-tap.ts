@@ -4,7 +4,10 @@ import { connect, createServer, type Socket } from "node:net";
 /** A TCP proxy that counts the requests which pass it, on all connections together. */
 export interface RequestTap {
   readonly port: number;
-  /** Names of the requests that passed since the last call, e.g. `["GET"]` or `["0x1d"]`. */
+  /**
+   * Names of the requests that passed since the last call, e.g. `["GET"]` or `["0x1d"]`; without those that are about no
+   * session, which come by a timer.
+   */
   take(): string[];
   /** Round trips since the last call: requests that are sent before the first of them is answered share one. */
   takeTrips(): number;
@@ -51,6 +54,9 @@ export const redisRequests: RequestReader = (bytes) => {
   return { name, length: at };
 };
 
+/** Stands in the keys of what processes leave on the nodes besides sessions. */
+const noticeMark = ":{notices:";
+
 /** Starts a tap in front of a server. */
 export async function startTap(targetPort: number, read: RequestReader): Promise<RequestTap> {
   let seen: string[] = [];
@@ -68,7 +74,7 @@ export async function startTap(targetPort: number, read: RequestReader): Promise
       isAsked = true;
       rest = Buffer.concat([rest, bytes]);
       for (let request = read(rest); request !== undefined; request = read(rest)) {
-        seen.push(request.name);
+        if (!rest.subarray(0, request.length).includes(noticeMark)) seen.push(request.name);
         rest = rest.subarray(request.length);
       }
     });

@@ -12,11 +12,14 @@ const applies = ({ storage, mode }: Cell) => storage === "redis" && mode !== "st
 export const redisRows: readonly Row[] = [
   {
     id: "F27a",
-    title: "FLUSHALL on a node",
+    title: "FLUSHALL on a node; sticky: then a process dies",
     applies,
     async inject(stage) {
       await tellNode(stage, "FLUSHALL");
-      await faultTime(stage);
+      await faultTime(stage, 0.6);
+      // By now each process has noticed, and dies with nothing that is in its memory alone.
+      if (stage.cell.mode === "sticky") await restartApp(stage);
+      await faultTime(stage, 0.4);
     },
   },
   {
@@ -61,6 +64,12 @@ export const redisRows: readonly Row[] = [
     after: tidy,
   },
 ];
+
+async function restartApp({ bench }: Stage): Promise<void> {
+  const app = bench.apps[0]!;
+  await app.kill();
+  await app.start();
+}
 
 const portOf = ({ bench }: Stage) => bench.node("n1").server.port;
 

@@ -176,12 +176,14 @@ export class NoticeBoard {
   }
 }
 
-/** Beside the sessions' keys, and told from them at a glance. */
-const noticeKey = (prefix: string, { digest }: SessionIdentity): string => `${prefix}:{notices:${digest}}`;
+/** The key of what is no session, beside those of sessions, and told from them at a glance. */
+export const noticeKey = (prefix: string, { digest }: SessionIdentity): string =>
+  `${prefix}:{notices:${digest}}`;
 
 const emptyBoard: Board = { notices: [], version: undefined, revision: "absent" };
 
-const emptyRecord: Omit<SessionRecord, "version" | "writeId" | "idleTimeoutMs" | "ring" | "table"> = {
+/** What is the same in all records that are no session's. */
+export const emptyRecord: Omit<SessionRecord, "version" | "writeId" | "idleTimeoutMs" | "ring" | "table"> = {
   codec: "",
   createdAtMs: 0,
   expiresAtMs: undefined,

@@ -3,6 +3,7 @@ import type { Successor } from "../session/record.js";
 import type { SessionIdentity } from "../session/session-id.js";
 import type { Lease } from "../storage/storage.js";
 import { Burials } from "./burials.js";
+import { EmptiedNodes } from "./emptied-nodes.js";
 import { MissedRecords } from "./missed-records.js";
 import {
   type Ended,
@@ -27,6 +28,7 @@ export class Replicas {
   readonly #reader: NodeReader;
   readonly #missed: MissedRecords;
   readonly #suspicion: SharedSuspicion;
+  readonly #emptied: EmptiedNodes;
   readonly #search: RecordSearch;
   readonly #writer: RecordWriter;
   readonly #burials: Burials;
@@ -39,6 +41,7 @@ export class Replicas {
     const missed = new MissedRecords(ring, events, clock, (node) => suspicion.tell(node));
     this.#reader = reader;
     this.#suspicion = suspicion;
+    this.#emptied = new EmptiedNodes({ ring, sealer, events, clock, options: { keyPrefix } });
     this.#missed = missed;
     this.#search = new RecordSearch({ ring, sealer, events, reader, missed, suspicion });
     this.#writer = new RecordWriter({ ring, reader, missed });
@@ -130,6 +133,7 @@ export class Replicas {
 
   close(): void {
     this.#suspicion.stop();
+    this.#emptied.stop();
     this.#missed.close();
   }
 }

@@ -197,7 +197,7 @@ export class RingNode {
       const result = await operation(this.#storage);
       this.#failures = 0;
       const isAnother = this.#noteRun("operation", this.#storage.run);
-      if (isAnother && this.#down === undefined) this.#mayHaveRestarted();
+      if (isAnother) this.mayHaveLostRecords();
       return result;
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
@@ -362,7 +362,7 @@ export class RingNode {
       this.#down.holdUntilMs = Math.max(this.#down.holdUntilMs, this.#now() + slowHoldDownMs);
     if (this.#down === undefined) {
       this.#failures = 0;
-      if (isAnother) this.#mayHaveRestarted();
+      if (isAnother) this.mayHaveLostRecords();
     } else if (this.isLeaving) this.#comeUp()();
     else if (!this.#areOthersReachable) await this.#comeUpWithOthers();
     else if (this.#now() >= this.#down.holdUntilMs) this.#comeUp()();
@@ -415,8 +415,12 @@ export class RingNode {
     return former !== undefined && run !== former && !isToldAlready;
   }
 
-  /** It was gone for too short a time to be missed, and may be back empty, or with what it had saved of old. */
-  #mayHaveRestarted(): void {
+  /**
+   * It was gone for too short a time to be missed, or was emptied: it may have nothing any more, or what it had saved of
+   * old. Others are told. Does nothing while it is down: then it is suspect when it is back.
+   */
+  mayHaveLostRecords(): void {
+    if (this.#down !== undefined || this.#isOff) return;
     this.#suspect();
     if (this.#leftMs === undefined) this.#parts.events.emit("nodeReconnected", { node: this.id });
   }
