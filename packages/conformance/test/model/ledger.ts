@@ -20,8 +20,11 @@ export interface Write {
   readonly value: string | number | undefined;
   readonly kind: "assigned" | "pushed" | "counted";
   readonly madeAt: number;
-  /** Whether it stands against what was there: a deletion of what the same request had assigned need not. */
-  readonly decisive: boolean;
+  /**
+   * Whether it stands against what was there: a deletion of what the same request had assigned need not, nor what it
+   * deletes, as the request may have changed nothing then.
+   */
+  decisive: boolean;
   state: WriteState;
   /** Whether an earlier commit may have stored it. */
   mayBeOut: boolean;

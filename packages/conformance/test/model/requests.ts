@@ -244,10 +244,11 @@ export class Requests {
   delete(request: Request, name: string): void {
     if (!(name in attributesOf(request))) return;
     this.#tell(request.number, `deletes ${name}`);
-    const hasWritten = request.session.writes.some(
+    const own = request.session.writes.filter(
       (write) => write.name === name && write.request === request.number,
     );
-    this.#note(request, { name, value: undefined, kind: "assigned", decisive: !hasWritten });
+    for (const write of own) if (write.state === "open") write.decisive = false;
+    this.#note(request, { name, value: undefined, kind: "assigned", decisive: own.length === 0 });
     delete attributesOf(request)[name];
   }
 

@@ -184,6 +184,7 @@ const emptyBoard: Board = { notices: [], version: undefined, revision: "absent" 
 
 /** What is the same in all records that are no session's. */
 export const emptyRecord: Omit<SessionRecord, "version" | "writeId" | "idleTimeoutMs" | "ring" | "table"> = {
+  ancestors: [],
   codec: "",
   createdAtMs: 0,
   expiresAtMs: undefined,

@@ -1,4 +1,5 @@
 import { MsmError } from "../errors.js";
+import { laterVersion, mostAncestors, type SessionRecord } from "../session/record.js";
 import type { SessionIdentity } from "../session/session-id.js";
 import { isTombstone, versionOf, writeIdOf } from "../storage/record-prefix.js";
 import type { Revision } from "../storage/storage.js";
@@ -244,8 +245,9 @@ export class RecordWriter {
   }
 
   /**
-   * The copy's node had this version or a newer one. Where the primary has gone on in the meantime, its later writer
-   * made the copy. Where the primary still has ours, two processes wrote to different nodes.
+   * The copy's node had this version or a newer one. Where that contains ours, or the primary has gone on from ours in the
+   * meantime, its later writer has made the copy, or will. Else two writes went to different nodes, and perhaps one of
+   * them over the other by now.
    */
   async #compareCopy(
     identity: SessionIdentity,
@@ -254,11 +256,14 @@ export class RecordWriter {
     home: RingNode | undefined,
   ): Promise<CopyResult> {
     const copy = await this.#reader.inspect(identity, node);
-    if (copy === undefined || copy.record.writeId === writeIdOf(bytes)) return { kind: "copied" };
+    if (copy === undefined || isWriteIn(copy.record, bytes)) return { kind: "copied" };
     if (isTombstone(copy.bytes)) return endOf(copy.record);
     const primary = home && (await this.#reader.ask(identity, home));
-    const superseded = primary?.kind === "found" && primary.record.writeId !== writeIdOf(bytes);
-    return superseded ? { kind: "copied" } : { kind: "newer", found: copy };
+    const isSuperseded =
+      primary?.kind === "found" &&
+      primary.record.writeId !== writeIdOf(bytes) &&
+      (isWriteIn(primary.record, bytes) || isFarBehind(bytes, primary.record));
+    return isSuperseded ? { kind: "copied" } : { kind: "newer", found: copy };
   }
 
   #keepFor(
@@ -277,6 +282,14 @@ const mostTries = 3;
 const isNews = (found: FoundRecord, replaces: Replaced | undefined): boolean =>
   replaces === undefined ||
   (found.revision.version >= replaces.revision.version && !replaces.contains(found.record.writeId));
+
+/** Whether a version is this write, or says that it contains it. */
+const isWriteIn = ({ writeId, ancestors }: SessionRecord, bytes: Uint8Array): boolean =>
+  writeId === writeIdOf(bytes) || ancestors.includes(writeIdOf(bytes));
+
+/** Whether a version is so much later than a write that it need not name it any more. Always so for a tombstone. */
+const isFarBehind = (bytes: Uint8Array, later: SessionRecord): boolean =>
+  later.version > laterVersion(versionOf(bytes), mostAncestors);
 
 /** What a node must have: it gave the revision itself, or is only known to have that version. */
 function expected(replaces: Replaced | undefined, node: RingNode): Revision | "absent" {

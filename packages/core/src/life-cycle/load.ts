@@ -147,6 +147,7 @@ export const storedState = (found: FoundRecord, parts: Parts): StoredState => ({
   node: found.node.id,
   revision: found.revision,
   writeId: found.record.writeId,
+  ancestors: found.record.ancestors,
   table: inCurrentCodec(found.record, parts),
   idleTimeoutMs: found.record.idleTimeoutMs,
 });

@@ -60,8 +60,9 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
     if (merges >= hastyMerges) await pauseAfter(merges, parts);
     const before = live.stored;
     const state = { change: live.changes, table: live.table, idleTimeoutMs: live.idleTimeoutMs };
+    const ancestors = [...live.contained];
     const writeId = newWriteId();
-    const version = { ...state, version: nextVersion(before?.revision.version), writeId };
+    const version = { ...state, version: nextVersion(before?.revision.version), writeId, ancestors };
     // A node that took it without saying so has it under a lower version, and will get this one.
     const sealFor = (home: string, failed: number) =>
       seal(live, { ...version, version: laterVersion(version.version, failed) }, home, context, parts);
@@ -89,7 +90,8 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
         const from = live.node;
         const { bytes } = result;
         if (result.gaveBack) context.lock?.noteGivenBack();
-        live.markSaved({ ...state, writeId, node: result.node.id, revision: result.revision }, state.change);
+        const { node, revision } = result;
+        live.markSaved({ ...state, writeId, ancestors, node: node.id, revision }, state.change);
         tell(live, before === undefined, from, parts);
         // What is left behind there must not be taken for the newest when this node is away.
         if (before !== undefined && from !== live.node) live.noteLookedForOn(from);
@@ -236,6 +238,7 @@ function timeToLiveMs(live: LiveSession, { idleForMs = 0 }: SaveContext, { clock
 interface Version {
   readonly version: string;
   readonly writeId: string;
+  readonly ancestors: readonly string[];
   readonly table: AttributeTable;
   readonly idleTimeoutMs: number;
 }

@@ -42,6 +42,7 @@ function liveWith(values: Record<string, unknown>) {
     stored: {
       node: "n1",
       writeId: "0",
+      ancestors: [],
       revision: { version: "1" },
       table: tableOf(values),
       idleTimeoutMs: 1000,

@@ -18,6 +18,8 @@ export interface StoredState {
   readonly node: string;
   readonly revision: Revision;
   readonly writeId: string;
+  /** The write ids of versions that it contains, as far as is known, the newest last. */
+  readonly ancestors: readonly string[];
   readonly table: AttributeTable;
   readonly idleTimeoutMs: number;
 }
@@ -519,8 +521,10 @@ export class LiveSession {
     this.#stored = state;
     if (state === undefined) return;
     this.node = state.node;
-    if (!this.#contained.includes(state.writeId)) this.#contained.push(state.writeId);
-    if (this.#contained.length > mostContained) this.#contained.shift();
+    const isUnknown = (writeId: string) => !this.#contained.includes(writeId);
+    this.#contained.unshift(...state.ancestors.filter(isUnknown));
+    if (isUnknown(state.writeId)) this.#contained.push(state.writeId);
+    while (this.#contained.length > mostContained) this.#contained.shift();
   }
 
   #noteUnsaved(names: readonly string[]): void {

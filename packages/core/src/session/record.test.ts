@@ -3,7 +3,14 @@ import { describe, expect, it } from "vitest";
 import { deriveKeys } from "../cookie/keys.js";
 import { MsmError } from "../errors.js";
 import { tombstoneVersion } from "../storage/record-prefix.js";
-import { createSealer, isNewerFormat, newWriteId, nextVersion, type SessionRecord } from "./record.js";
+import {
+  createSealer,
+  isNewerFormat,
+  mostAncestors,
+  newWriteId,
+  nextVersion,
+  type SessionRecord,
+} from "./record.js";
 import { identify, newSessionId } from "./session-id.js";
 
 const oldSecret = "an old secret of more than 32 bytes!";
@@ -13,6 +20,7 @@ const sealerWith = (...secrets: string[]) => createSealer(deriveKeys(secrets).re
 const record: SessionRecord = {
   version: nextVersion(undefined),
   writeId: newWriteId(),
+  ancestors: [newWriteId(), newWriteId()],
   idleTimeoutMs: 1_800_000,
   codec: "json",
   createdAtMs: 1_700_000_000_000,
@@ -35,6 +43,14 @@ describe("a record", () => {
     expect(sealer.open(identity, sealer.seal(identity, record))).toEqual(record);
     const expiring = { ...record, expiresAtMs: 1_700_000_000_001, route: "", home: "" };
     expect(sealer.open(identity, sealer.seal(identity, expiring))).toEqual(expiring);
+  });
+
+  it("names the last of the versions that it contains", () => {
+    const ancestors = Array.from({ length: 3 * mostAncestors }, newWriteId);
+
+    const { ancestors: named } = sealer.open(identity, sealer.seal(identity, { ...record, ancestors }));
+
+    expect(named).toEqual(ancestors.slice(-mostAncestors));
   });
 
   it("opens under no other session's id", () => {

@@ -18,6 +18,8 @@ export interface SessionRecord {
   /** Grows by one with each save; 16 hexadecimal digits. */
   readonly version: string;
   readonly writeId: string;
+  /** The write ids of versions that this one contains, the newest last: the last `mostAncestors`. */
+  readonly ancestors: readonly string[];
   readonly idleTimeoutMs: number;
   /** Name of the codec that encoded the attributes. */
   readonly codec: string;
@@ -36,6 +38,9 @@ export interface SessionRecord {
   /** True where the key that sealed it is not the one that seals now: it is to be written anew with the next use. */
   readonly isOldKey?: boolean;
 }
+
+/** So many versions that a record contains are named in it. */
+export const mostAncestors = 8;
 
 /** Where a session goes on that got a new id. */
 export interface Successor {
@@ -77,7 +82,8 @@ export interface RecordKey {
 }
 
 // Behind the prefix of record-prefix.ts, all of fixed width: key id 8, codec 8, createdAt 12, expiresAt 12, ring 8,
-// route 32 and home 16 (ASCII, padded with blanks), then the seal's kind ("h": HMAC-SHA256), its 32 bytes, and the attribute table.
+// route 32 and home 16 (ASCII, padded with blanks), 8 ancestors of 8 bytes each (zeros where there are fewer), then the seal's
+// kind ("h": HMAC-SHA256), its 32 bytes, and the attribute table.
 const keyIdAt = recordPrefixBytes;
 const codecAt = keyIdAt + 8;
 const createdAt = codecAt + 8;
@@ -85,7 +91,9 @@ const expiresAt = createdAt + 12;
 const ringAt = expiresAt + 12;
 const routeAt = ringAt + 8;
 const homeAt = routeAt + 32;
-const sealKindAt = homeAt + 16;
+const ancestorsAt = homeAt + 16;
+const ancestorBytes = 8;
+const sealKindAt = ancestorsAt + mostAncestors * ancestorBytes;
 const macAt = sealKindAt + 1;
 const macBytes = 32;
 const tableAt = macAt + macBytes;
@@ -131,6 +139,7 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
       record.ring +
       record.route.padEnd(32) +
       record.home.padEnd(16) +
+      packAncestors(record.ancestors) +
       "h";
     const bytes = Buffer.allocUnsafe(tableAt + table.length);
     bytes.write(header, 0, "latin1");
@@ -145,6 +154,7 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
       seal(identity, {
         version: tombstoneVersion,
         writeId: newWriteId(),
+        ancestors: [],
         idleTimeoutMs,
         codec: "",
         createdAtMs: 0,
@@ -174,7 +184,8 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
         expiresAtMs: Number.parseInt(text(expiresAt, ringAt), 16) || undefined,
         ring: text(ringAt, routeAt),
         route: text(routeAt, homeAt).trimEnd(),
-        home: text(homeAt, sealKindAt).trimEnd(),
+        home: text(homeAt, ancestorsAt).trimEnd(),
+        ancestors: ancestorsIn(bytes.subarray(ancestorsAt, sealKindAt)),
         table: isTombstone(bytes) ? new Map() : unpackTable(bytes.subarray(tableAt)),
         successor: isTombstone(bytes) ? successorIn(bytes, key, identity) : undefined,
         ...(key === current.key ? {} : { isOldKey: true }),
@@ -219,6 +230,21 @@ function padded(id: Uint8Array, key: Buffer, identity: SessionIdentity): Buffer 
   );
   const pad = Buffer.concat(blocks);
   return Buffer.from(id.map((byte, at) => byte ^ pad[at]!));
+}
+
+function packAncestors(writeIds: readonly string[]): string {
+  const packed = Buffer.alloc(mostAncestors * ancestorBytes);
+  packed.write(writeIds.slice(-mostAncestors).join(""), "hex");
+  return packed.toString("latin1");
+}
+
+function ancestorsIn(packed: Buffer): string[] {
+  const writeIds: string[] = [];
+  for (let at = 0; at < packed.length; at += ancestorBytes) {
+    const writeId = packed.toString("hex", at, at + ancestorBytes);
+    if (/[1-9a-f]/.test(writeId)) writeIds.push(writeId);
+  }
+  return writeIds;
 }
 
 /** True where the bytes are a record of a later release, which this one must neither use nor destroy. */

@@ -1,0 +1,95 @@
+import { expect, it } from "vitest";
+import type { FaultyStorage } from "../../src/index.js";
+import { attributesOf, begin, close, homeOf, open } from "../locking/stage.js";
+
+/** Holds up the next call of a verb: before the node has it, or before its answer. @returns its arrival, and what lets it go */
+function holdNext(
+  node: FaultyStorage,
+  verb: "save" | "putIfNewer",
+  where: "before it" | "before its answer",
+) {
+  let arrive = () => {};
+  let letGo = () => {};
+  const arrived = new Promise<void>((resolve) => {
+    arrive = resolve;
+  });
+  const gate = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const stop = () => {
+    arrive();
+    return gate;
+  };
+  const call = node[verb] as (...args: unknown[]) => Promise<unknown>;
+  (node[verb] as typeof call) = async (...args) => {
+    (node[verb] as typeof call) = call;
+    if (where === "before it") await stop();
+    const result = await call.apply(node, args);
+    if (where === "before its answer") await stop();
+    return result;
+  };
+  return { arrived, letGo };
+}
+
+/** A session, and two requests that have it as it is; the first call that its node gets fails. */
+async function twoRequests() {
+  const { running, one, client } = await begin({ mode: "non-sticky" });
+  const home = running.nodes[homeOf(client.cookie)]!;
+  const other = running.nodes[homeOf(client.cookie) === "n1" ? "n2" : "n1"]!;
+  const elsewhere = await open(one, client.cookie);
+  const atHome = await open(one, client.cookie);
+  elsewhere.session!.attributes.first = 1;
+  atHome.session!.attributes.second = 2;
+  home.failNext(1);
+  return { running, client, home, other, elsewhere, atHome };
+}
+
+it("a save on its node, and one that went elsewhere, both stand where the node gets the one that it missed", async () => {
+  const { running, client, other, elsewhere, atHome } = await twoRequests();
+  const saved = holdNext(other, "save", "before its answer");
+  const closing = close(elsewhere);
+  await saved.arrived;
+  const copied = holdNext(other, "putIfNewer", "before it");
+  const closingAtHome = close(atHome);
+  await copied.arrived;
+
+  saved.letGo();
+  const first = await closing;
+  copied.letGo();
+  const second = await closingAtHome;
+
+  expect([first.outcome, second.outcome]).toEqual(["stored", "stored"]);
+  for (const cookie of [client.cookie, first.cookie ?? client.cookie]) {
+    expect(await attributesOf(running.start(), cookie)).toMatchObject({ first: 1, second: 2 });
+  }
+});
+
+it("a save that went elsewhere stands where the next save on its node is copied over it", async () => {
+  const { running, one, client } = await begin({ mode: "non-sticky" });
+  const home = running.nodes[homeOf(client.cookie)]!;
+  const other = running.nodes[homeOf(client.cookie) === "n1" ? "n2" : "n1"]!;
+  const elsewhere = await open(one, client.cookie);
+  const atHome = [await open(one, client.cookie), await open(one, client.cookie)];
+  elsewhere.session!.attributes.first = 1;
+  for (const [i, request] of atHome.entries()) request.session!.attributes[`other${i}`] = i;
+  home.failNext(1);
+  const saved = holdNext(other, "save", "before its answer");
+  const closing = close(elsewhere);
+  await saved.arrived;
+  const copied = holdNext(home, "putIfNewer", "before it");
+
+  const closingAtHome = Promise.all(atHome.map(close));
+  saved.letGo();
+  await copied.arrived;
+  await running.clock.turn(20);
+  copied.letGo();
+  const { outcome } = await closing;
+  await closingAtHome;
+
+  expect(outcome).toBe("stored");
+  expect(await attributesOf(running.start(), client.cookie)).toMatchObject({
+    first: 1,
+    other0: 0,
+    other1: 1,
+  });
+});
