@@ -57,6 +57,9 @@ const emptiedNode = (title) => ({
 });
 
 /** @param {string} title @returns {Catcher} */
+const forked = (title) => ({ file: `${tests}/failover/forked-versions.test.ts`, title });
+
+/** @param {string} title @returns {Catcher} */
 const modeSwitch = (title) => ({
   file: `${tests}/failover/mode-switch.test.ts`,
   title: `reconfigure({ mode }) while exchanges are open ${title}`,
@@ -808,6 +811,41 @@ export const mutants = [
     catchers: [
       emptiedNode("sticky: gets the backups of each process again, within a moment"),
       emptiedNode("non-sticky: gets the copy of a session that is only read again with its next use"),
+    ],
+  },
+  {
+    name: "fork-overwritten/higher-number",
+    breaks:
+      "a version that was put over an acknowledged one is taken for its successor, as its number is higher",
+    changes: [
+      {
+        file: recordWriter,
+        find: "(isWriteIn(primary.record, bytes) || isFarBehind(bytes, primary.record))",
+        replace: "primary.record.ancestors.length < Number.POSITIVE_INFINITY",
+      },
+    ],
+    catchers: [
+      forked(
+        "a save on its node, and one that went elsewhere, both stand where the node gets the one that it missed",
+      ),
+      forked("a save that went elsewhere stands where the next save on its node is copied over it"),
+    ],
+  },
+  {
+    name: "fork-overwritten/ancestors-unnamed",
+    breaks: "a version does not say what it contains: its forerunner is merged into it once more",
+    changes: [
+      {
+        file: `${core}/session/record.ts`,
+        find: 'packed.write(writeIds.slice(-mostAncestors).join(""), "hex");',
+        replace: 'packed.write(writeIds.slice(0, 0).join(""), "hex");',
+      },
+    ],
+    catchers: [
+      {
+        file: `${core}/session/record.test.ts`,
+        title: "a record names the last of the versions that it contains",
+      },
     ],
   },
   {

@@ -93,3 +93,25 @@ it("a save that went elsewhere stands where the next save on its node is copied 
     other1: 1,
   });
 });
+
+it("a save that goes elsewhere overwrites nothing that is on the nodes which it does not go to", async () => {
+  const { running, one, client } = await begin({ mode: "non-sticky", nodeIds: ["n1", "n2", "n3"] });
+  const home = homeOf(client.cookie);
+  const order = ["n1", "n2", "n3", "n1", "n2"];
+  const [primary, secondary] = order.slice(order.indexOf(home)).map((id) => running.nodes[id]!);
+  primary!.failNext(1);
+  const request = await open(one, client.cookie);
+  await request.session!.reload(); // it goes on where the copy is from now on
+  await client.visit(one, (attributes) => {
+    attributes.first = 1;
+  });
+  request.session!.attributes.second = 2;
+  secondary!.failNext(1);
+
+  const { outcome, cookie = client.cookie } = await close(request);
+
+  expect(outcome).toBe("stored");
+  for (const each of [client.cookie, cookie]) {
+    expect(await attributesOf(running.start(), each)).toMatchObject({ first: 1, second: 2 });
+  }
+});

@@ -78,9 +78,11 @@ export class Requests {
     return this.#open;
   }
 
-  /** Whether a request of this user is under way. */
-  isBusy(user: number): boolean {
-    return [...this.#running.values()].some((running) => running.user === user);
+  /** Whether a request of this user is under way in another process. */
+  isBusyElsewhere(user: number, process: Process): boolean {
+    return [...this.#running.values()].some(
+      (running) => running.user === user && running.process !== process,
+    );
   }
 
   /** Whether any request or job is under way. */

@@ -163,15 +163,13 @@ class Story {
     void this.#requests.work(client, process, lock);
   }
 
-  /** LIMIT: with several nodes, requests that overlap lose changes where a node answers some of their calls only. */
-  #mayCome({ user }: Client, { line }: Process): boolean {
-    return !line.isPaused && !(this.#losesOverlapping && this.#requests.isBusy(user));
-  }
-
-  /** In sticky mode requests share one copy of the session, and each save of it waits for the one before. */
-  get #losesOverlapping(): boolean {
-    const { mode, backup } = this.#world.setting;
-    return this.#isOneFaultAtATime && (mode === "non-sticky" || backup === "async");
+  /**
+   * LIMIT: with several nodes, requests of two processes that overlap lose changes where only one of the two has noticed
+   * that a node is down: what that one stored on one node alone is overwritten there by what the other copies.
+   */
+  #mayCome({ user }: Client, process: Process): boolean {
+    const losesOverlapping = this.#isOneFaultAtATime && this.#world.setting.mode === "non-sticky";
+    return !process.line.isPaused && !(losesOverlapping && this.#requests.isBusyElsewhere(user, process));
   }
 
   #pauseOrResume({ route, line }: Process): void {

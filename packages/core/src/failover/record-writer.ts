@@ -94,11 +94,13 @@ export class RecordWriter {
     this.#parts.ring.noteRecordLife(request.ttlMs);
     const home = this.#parts.ring.node(request.node);
     let trouble: MsmError | undefined;
-    let failed = 0;
+    const failed: RingNode[] = [];
     for (const node of this.#parts.ring.targets(request.node)) {
       try {
-        const bytes = request.sealFor(node.id, failed);
+        const bytes = request.sealFor(node.id, failed.length);
         if (node === home) return await this.#writeHome(node, request, bytes);
+        const news = await this.#newsBeside([node, ...failed], request);
+        if (news !== undefined) return this.#outcomeOf(news, bytes);
         const result = await this.#writeElsewhere(node, request, bytes);
         // Cookies that are out lead there still, and may be all that is left to find the session by.
         if (result.kind === "stored" && home !== undefined) {
@@ -108,7 +110,7 @@ export class RecordWriter {
         return result;
       } catch (thrown) {
         trouble = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
-        failed++;
+        failed.push(node);
       }
     }
     throw trouble ?? new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "no storage node can be reached");
@@ -221,6 +223,24 @@ export class RecordWriter {
       if (found !== undefined && isNews(found, replaces)) return this.#outcomeOf(found, bytes);
     }
     throw new MsmError("MSM_ERR_STORAGE_REFUSED", `node ${node.id} neither took nor has the record`);
+  }
+
+  /**
+   * A write leaves the node of its session: others may have it elsewhere, with that node or without, and put its copy where
+   * this write does not go.
+   * @param asked nodes that were asked already, or are about to be
+   * @returns the newest record on the other nodes, where it is one that the write does not contain
+   */
+  async #newsBeside(
+    asked: readonly RingNode[],
+    { identity, node, replaces }: WriteRequest,
+  ): Promise<FoundRecord | undefined> {
+    if (replaces === undefined) return undefined;
+    const others = this.#parts.ring
+      .candidates(node)
+      .filter((other) => other.reachable && !asked.includes(other));
+    const answers = await Promise.all(others.map((other) => this.#reader.ask(identity, other)));
+    return newestOf(answers.filter((answer) => answer.kind === "found" && isNews(answer, replaces)));
   }
 
   /** A node has this version or a newer one. Ours, whose reply was lost, is stored; another's must be merged. */
