@@ -159,9 +159,9 @@ const seeds = 400;
 describe("whatever fails, one node at a time", () => {
   it(`loses nothing that was acknowledged: non-sticky, ${seeds} stories`, async () => {
     for (let seed = 1; seed <= seeds; seed++) await tell(seed, { mode: "non-sticky" });
-  }, 120_000);
+  }, 300_000);
 
   it(`loses nothing that was acknowledged: sticky, ${seeds} stories`, async () => {
     for (let seed = 1; seed <= seeds; seed++) await tell(seed, { mode: "sticky" } as ClusterOptions);
-  }, 120_000);
+  }, 300_000);
 });
