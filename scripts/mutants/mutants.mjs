@@ -832,6 +832,20 @@ export const mutants = [
     ],
   },
   {
+    name: "fork-overwritten/not-compared",
+    breaks: "a save that goes elsewhere overwrites what was saved on nodes that it was not meant for",
+    changes: [
+      {
+        file: recordWriter,
+        find: 'answer.kind === "found" && isNews(answer, replaces)',
+        replace: 'answer.kind === "found" && isNews(answer, replaces) && answer.record.version === ""',
+      },
+    ],
+    catchers: [
+      forked("a save that goes elsewhere overwrites nothing that is on the nodes which it does not go to"),
+    ],
+  },
+  {
     name: "fork-overwritten/ancestors-unnamed",
     breaks: "a version does not say what it contains: its forerunner is merged into it once more",
     changes: [
