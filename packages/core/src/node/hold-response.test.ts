@@ -364,6 +364,19 @@ describe("the session cookie", () => {
     expect(kept).toEqual(["mine=1"]);
   });
 
+  it("is no list where it is the only one, as applications' tests look at the header", async () => {
+    let header: unknown;
+
+    await ask(new TestExchange(), (res) => {
+      res.on("finish", () => {
+        header = res.getHeader("Set-Cookie");
+      });
+      res.end("body");
+    });
+
+    expect(header).toBe(sessionCookie);
+  });
+
   it("keeps the status message that writeHead() was given", async () => {
     const answer = await ask(new TestExchange(), (res) => res.writeHead(404, "Nothing Here").end());
 

@@ -78,7 +78,8 @@ type HeadOfResponse = Pick<NodeResponse, "getHeader" | "hasHeader" | "setHeader"
 export function addSessionCookie(res: HeadOfResponse, cookie: string): void {
   // Not with `appendHeader()`: that adds to the very list the application gave, and where it gives the same list each
   // time, the next client would get this one's session.
-  res.setHeader("Set-Cookie", [...cookiesOf(res), cookie]);
+  const others = cookiesOf(res);
+  res.setHeader("Set-Cookie", others.length === 0 ? cookie : [...others, cookie]);
   if (!res.hasHeader("Cache-Control") && !res.hasHeader("Expires"))
     res.setHeader("Cache-Control", "no-store");
 }
