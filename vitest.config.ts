@@ -13,6 +13,7 @@ const alias = {
   "@msm/koa": source("packages/koa/src/index.ts"),
   // Under its own name it would hide @types/koa-session, which @msm/koa gives to programs in TypeScript.
   "koa-session": "koa-session-7",
+  "@msm/fastify": source("packages/fastify/src/index.ts"),
 };
 
 export default defineConfig({

@@ -1,0 +1,127 @@
+import { createSessionManager, type SessionExchange, type SessionManager } from "@msm/core";
+import { adoptPrevious, sessionRequestOf } from "@msm/core/node";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { clearingHeader } from "../cookie-header.js";
+import type { LibraryCookieOptions, SessionStore } from "../library.js";
+import { isSecure, type Sessions, type SessionTarget } from "../sessions.js";
+import { SignedIds } from "../signed-ids.js";
+import { managerStore } from "./manager-store.js";
+import { NodeSession } from "./node-session.js";
+import {
+  type ManagerOptions,
+  managerOptions,
+  type NodeSettings,
+  type NodesOptions,
+  nodeSettings,
+} from "./node-settings.js";
+import { type PreviousOptions, previousSessions } from "./previous.js";
+import { SessionNames } from "./session-names.js";
+
+/** The former library's sessions, and the name of its cookie. */
+interface Previous {
+  readonly adopt: ReturnType<typeof adoptPrevious>;
+  readonly cookieName: string;
+}
+
+/** Sessions on msm's nodes: what a request does with its session is the manager's affair, this translates. */
+export class NodeSessions implements Sessions {
+  readonly cookiePath: string;
+  readonly sessionStore: SessionStore;
+  readonly manager: SessionManager;
+  readonly #settings: NodeSettings;
+  readonly #previous: Previous | undefined;
+  readonly #close: () => Promise<void>;
+
+  /** @throws MsmError MSM_ERR_OPTION on an option that makes no sense */
+  static on(options: NodesOptions): NodeSessions {
+    const settings = nodeSettings(options, "sessionId");
+    const manager = createSessionManager(managerOptions(options, settings));
+    return new NodeSessions(manager, settings, options.previous, () => manager.close());
+  }
+
+  /** With a manager of the application's, which closes it. */
+  static of(options: ManagerOptions): NodeSessions {
+    return new NodeSessions(options.manager, nodeSettings(options, "sid"), options.previous, async () => {});
+  }
+
+  private constructor(
+    manager: SessionManager,
+    settings: NodeSettings,
+    previous: PreviousOptions | undefined,
+    close: () => Promise<void>,
+  ) {
+    this.manager = manager;
+    this.#settings = settings;
+    this.#close = close;
+    this.cookiePath = settings.cookie.path ?? "/";
+    this.sessionStore = managerStore(manager, settings.cookie);
+    if (previous !== undefined) this.#previous = previousOf(manager, previous);
+  }
+
+  async open(request: FastifyRequest, reply: FastifyReply): Promise<SessionExchange | undefined> {
+    const { url: routePattern, config } = request.routeOptions;
+    const names = new SessionNames(this.manager, this.#settings.tokens);
+    const asked = sessionRequestOf(request.raw, {
+      url: request.originalUrl,
+      secure: isSecure(request),
+      routePattern,
+      lock: config?.sessionLock,
+      tokens: names,
+      newId: this.#newIdFor(request as SessionTarget),
+    });
+    const adopted = this.#previous && (await this.#previous.adopt(asked));
+    const exchange = await this.manager.open(adopted?.request ?? asked);
+    if (adopted?.isFormerLeftOver === true) this.#clearFormerCookie(reply);
+    return this.#put(exchange, request as SessionTarget, names);
+  }
+
+  async decrypt(value: string, target: SessionTarget, cookie: LibraryCookieOptions): Promise<void> {
+    const names = new SessionNames(this.manager, this.#settings.tokens);
+    const exchange = await this.manager.open({
+      method: "",
+      url: "",
+      cookieHeader: `${this.#settings.cookieName}=${value}`,
+      secure: isSecure(target),
+      lock: false,
+      tokens: names,
+      ...(this.#settings.newId === undefined ? {} : { newId: () => this.#settings.newId!(target) }),
+    });
+    // No response ends it; `save()` saves under the version check all the same.
+    await exchange.end();
+    this.#put(exchange, target, names)?.setCookieOptions(cookie);
+  }
+
+  errorFor(error: Error): Error {
+    return error;
+  }
+
+  close(): Promise<void> {
+    return this.#close();
+  }
+
+  #put(exchange: SessionExchange, target: SessionTarget, names: SessionNames): NodeSession | undefined {
+    if (exchange.session !== undefined)
+      return new NodeSession(target, exchange, exchange.session, this.#settings, names);
+    target.session = null;
+    void exchange.end();
+    return undefined;
+  }
+
+  #newIdFor(target: SessionTarget): (() => string) | undefined {
+    const { newId } = this.#settings;
+    return newId && (() => newId(target));
+  }
+
+  /** Where both libraries' cookies have one name, ours has taken the former one's place. */
+  #clearFormerCookie(reply: FastifyReply): void {
+    const name = this.#previous?.cookieName;
+    if (name === undefined || name === this.#settings.cookieName) return;
+    const { domain, path } = this.#settings.cookie;
+    void reply.header("set-cookie", clearingHeader(name, domain, path));
+  }
+}
+
+function previousOf(manager: SessionManager, options: PreviousOptions): Previous {
+  const ids = new SignedIds(options);
+  return { adopt: adoptPrevious(manager, previousSessions(options, ids)), cookieName: ids.name };
+}

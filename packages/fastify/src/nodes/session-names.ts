@@ -1,0 +1,32 @@
+import type { CarriedSession, SessionManager, SessionTokens } from "@msm/core";
+
+/** How one request's client names its session, with a memory of what was read and made: for `encryptedSessionId`. */
+export class SessionNames implements SessionTokens {
+  readonly #manager: SessionManager;
+  readonly #tokens: SessionTokens;
+  #carried: CarriedSession | undefined;
+  #made: Pick<CarriedSession, "id" | "value"> | undefined;
+
+  constructor(manager: SessionManager, tokens: SessionTokens = manager.tokens) {
+    this.#manager = manager;
+    this.#tokens = tokens;
+  }
+
+  read(cookieHeader: string | undefined): CarriedSession | undefined {
+    this.#carried = this.#tokens.read(cookieHeader);
+    return this.#carried;
+  }
+
+  value(id: string, node: string, route: string | undefined): string {
+    const value = this.#tokens.value(id, node, route);
+    this.#made = { id, value };
+    return value;
+  }
+
+  /** What leads to a session. Before it is stored, the node in it is a guess: then the others are asked as well. */
+  of(id: string): string {
+    if (this.#made?.id === id) return this.#made.value;
+    if (this.#carried?.id === id) return this.#carried.value;
+    return this.#tokens.value(id, this.#manager.health().nodes[0]?.id ?? "n1", undefined);
+  }
+}

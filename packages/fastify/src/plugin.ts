@@ -1,0 +1,57 @@
+import { holdResponse } from "@msm/core/node";
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
+import fastifyPlugin from "fastify-plugin";
+import { answerError } from "./answer-error.js";
+import type { Callback } from "./callback-or-promise.js";
+import { isOnPath } from "./cookie-path.js";
+import type { LibraryCookieOptions } from "./library.js";
+import { NodeSessions } from "./nodes/node-sessions.js";
+import { type FastifySessionOptions, sessionsFor } from "./options.js";
+import type { SessionTarget } from "./sessions.js";
+
+const plugin: FastifyPluginAsync<FastifySessionOptions> = async (fastify, options) => {
+  const sessions = sessionsFor(options);
+
+  fastify.decorate("decryptSession", decryptSession);
+  if (sessions instanceof NodeSessions) fastify.decorate("sessionManager", sessions.manager);
+  fastify.decorateRequest("sessionStore", { getter: () => sessions.sessionStore });
+  // Each request's is its own, and is put there when it begins.
+  fastify.decorateRequest("session", null as unknown as FastifyRequest["session"]);
+  fastify.addHook("onRequest", openSession);
+  fastify.addHook("onClose", () => sessions.close());
+
+  async function openSession(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    (request as SessionTarget).session = {};
+    if (!isOnPath(request.raw.url, sessions.cookiePath)) return;
+
+    const exchange = await sessions.open(request, reply);
+    if (exchange === undefined) return;
+    // All that Fastify sends goes by its raw response, and so do hijacked replies, streams and what `inject()` asks for.
+    holdResponse(reply.raw, exchange, {
+      answerError: (error) => answerError(reply, sessions.errorFor(error)),
+    });
+  }
+
+  function decryptSession(
+    value: string,
+    request: object,
+    cookieOrCallback: LibraryCookieOptions | Callback,
+    callback?: Callback,
+  ): void {
+    const [cookie, done] =
+      typeof cookieOrCallback === "function" ? [{}, cookieOrCallback] : [cookieOrCallback, callback];
+    sessions.decrypt(value, request as SessionTarget, cookie).then(
+      () => process.nextTick(done ?? (() => {})),
+      (error: unknown) => process.nextTick(done ?? (() => {}), error),
+    );
+  }
+};
+
+/**
+ * Gives each request its session as `request.session`, with @fastify/session's members. The answer reaches the client
+ * once the session is saved; where it cannot be saved, the application's error handler answers instead, with
+ * `error.statusCode` 503 or 409.
+ *
+ * Registered, it is known as `@fastify/session`: plugins that depend on that load. It does not need @fastify/cookie.
+ */
+export const fastifySession = fastifyPlugin(plugin, { fastify: "5.x", name: "@fastify/session" });
