@@ -107,6 +107,20 @@ describe.each(["non-sticky", "sticky"] as const)("%s: an id that the application
     },
   );
 
+  it("is made while the session is as the request has it", async () => {
+    const { start: process } = start({ mode });
+    const manager = process();
+    const { set } = await count(manager);
+
+    const renewing = await open(manager, set, { newId: () => `of-${renewing.session!.attributes.user}` });
+    renewing.session!.attributes.user = "ann";
+    await renewing.session!.regenerate();
+    await renewing.end();
+
+    expect(renewing.session!.id).toBe("of-ann");
+    expect(renewing.session!.attributes.user).toBeUndefined();
+  });
+
   it("leads on to the next one for a while after a renewal", async () => {
     const { start: process } = start({ mode });
     const manager = process();

@@ -368,9 +368,10 @@ export class RequestExchange implements SessionExchange {
             idleTimeoutMs: former.idleTimeoutMs,
             createdAtMs: former.createdAtMs,
           };
+    // The application may make the id, and look at the session for that: so it is still as the request has it.
+    const next = create(this.#parts, this.#start.request, heritage);
     // What this request changed goes to the new session alone: others may hold the old one, and know its id.
     view.revert();
-    const next = create(this.#parts, this.#start.request, heritage);
     this.#endedHere = true;
     this.#renewals = renewed(this.#renewals, { former, next, keep, grace, base });
     this.#view = this.#enter(next);
