@@ -12,16 +12,17 @@ export class SessionNames implements SessionTokens {
     this.#tokens = tokens;
   }
 
-  read(cookieHeader: string | undefined): CarriedSession | undefined {
+  // Tokens are taken apart by who uses them, so these need no `this`.
+  readonly read: SessionTokens["read"] = (cookieHeader) => {
     this.#carried = this.#tokens.read(cookieHeader);
     return this.#carried;
-  }
+  };
 
-  value(id: string, node: string, route: string | undefined): string {
+  readonly value: SessionTokens["value"] = (id, node, route) => {
     const value = this.#tokens.value(id, node, route);
     this.#made = { id, value };
     return value;
-  }
+  };
 
   /** What leads to a session. Before it is stored, the node in it is a guess: then the others are asked as well. */
   of(id: string): string {

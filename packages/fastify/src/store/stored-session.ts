@@ -220,12 +220,10 @@ export class StoredSession {
   }
 }
 
-/** What a store, or a session that a store kept as it was given, remembers of the cookie. */
+/** What a store remembers of the cookie; one that keeps sessions as they are has the cookie itself. */
 function cookieDataOf(stored: StoredData | undefined): CookieSource {
-  const cookie: unknown = stored?.cookie;
-  return cookie instanceof SessionCookie
-    ? (cookie.toJSON() as CookieSource)
-    : ((cookie ?? {}) as CookieSource);
+  const cookie = (stored?.cookie ?? {}) as CookieSource & { toJSON?: () => CookieSource };
+  return typeof cookie.toJSON === "function" ? cookie.toJSON() : cookie;
 }
 
 /** What goes for a session that follows this one: not the end that this one had. */
