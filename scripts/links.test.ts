@@ -13,6 +13,7 @@ const pages = [
   "packages/core",
   "packages/express",
   "packages/koa",
+  "packages/fastify",
   "packages/conformance",
 ]
   .flatMap((folder) => markdownIn(folder))

@@ -21,4 +21,8 @@ app.post("/order", async ({ session }) => {
   return "Thank you.";
 });
 
-app.get("/status", { config: { sessionLock: false } }, async ({ session }) => `${session.items ?? 0} in your cart`);
+app.get(
+  "/status",
+  { config: { sessionLock: false } },
+  async ({ session }) => `${session.items ?? 0} in your cart`,
+);

@@ -9,12 +9,13 @@ manager.on("commitFailed", ({ error }) => console.error(error.message));
 
 for (const prefix of ["/shop", "/admin"]) {
   app.register(
-    async (context) => {
+    (context, _options, done) => {
       context.register(fastifySession, { manager });
       context.get("/cart", async ({ session }) => {
         if (prefix === "/shop") session.cart = [...(session.cart ?? []), "book"];
         return session.cart ?? [];
       });
+      done();
     },
     { prefix },
   );

@@ -27,3 +27,4 @@ type StoreCall = (error?: unknown) => void;
  */
 // The library's types call it an instance.
 export const MemoryStore: typeof library.MemoryStore = library.MemoryStore;
+export type MemoryStore = library.MemoryStore;

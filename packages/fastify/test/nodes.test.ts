@@ -239,7 +239,7 @@ describe("request.session", () => {
     ]);
   });
 
-  it("gets another id by regenerate(), in all its forms; the old object keeps what it had", async () => {
+  it("gets another id by regenerate(), in all its forms, and the old object keeps what it had", async () => {
     const { visitor } = serve(
       {},
       {

@@ -5,9 +5,10 @@ export const start = ({ secret, nodes, store }) => {
   const app = fastify();
   app.register(fastifySession, {
     secret,
+    cookieName: "sid", // another one than before
     nodes, // for instance "n1:cache1:11211,n2:cache2:11211"
     cookie: { maxAge: 30 * 60_000 },
-    previous: { store, secret }, // until the last cookie of @fastify/session has ended: here, for half an hour
+    previous: { store, secret }, // until the last cookie of before has ended
   });
 
   app.get("/", async ({ session }) => {
