@@ -1,7 +1,8 @@
 import { once } from "node:events";
+import http2 from "node:http2";
 import fastifyCookie from "@fastify/cookie";
 import library from "@fastify/session";
-import { createSessionManager, type SessionManagerOptions } from "@msm/core";
+import { type Codec, createSessionManager, jsonCodec, type SessionManagerOptions } from "@msm/core";
 import session, { type FastifySessionOptions, MemoryStore, type NodesOptions } from "@msm/fastify";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import { afterEach, describe, expect, it } from "vitest";
@@ -596,6 +597,51 @@ describe("clients that @fastify/session had", () => {
   });
 });
 
+describe.each<[string, Partial<SessionManagerOptions>]>([
+  ["non-sticky", {}],
+  ["sticky", { mode: "sticky", route: "app1" }],
+])("%s", (_, mode) => {
+  it("costs a request that does not look at its session neither decoding nor encoding", async () => {
+    const work: string[] = [];
+    const codec: Codec = {
+      name: "noted",
+      encode(value) {
+        work.push("encode");
+        return jsonCodec.encode(value);
+      },
+      decode(bytes) {
+        work.push("decode");
+        return jsonCodec.decode(bytes);
+      },
+    };
+    const { visitor } = serve({ ...mode, codec, saveUninitialized: true } as Options, {
+      "/fill": async ({ session }) => Object.assign(session, { n: 1, user: "ann" }) && "filled",
+    });
+    await visitor.get("/fill");
+    work.length = 0;
+
+    await visitor.get("/");
+
+    expect(work).toEqual([]);
+  });
+
+  it("saves by hand what it decrypted, also after its request", async () => {
+    const { app, visitor } = serve(mode as Options);
+    await visitor.get("/count");
+    const target: { session?: FastifyRequest["session"] } = {};
+    await new Promise<void>((resolve) =>
+      app.decryptSession(visitor.cookies.get("sessionId") ?? "", target, () => resolve()),
+    );
+
+    for (const n of [10, 20]) {
+      target.session!.n = n;
+      await target.session!.save();
+    }
+
+    expect((await visitor.get("/count")).json()).toEqual({ n: 21 });
+  });
+});
+
 describe("sticky sessions", () => {
   it("tell the load balancer their route, and are shown by their cookie", async () => {
     const sticky: Partial<SessionManagerOptions> = { mode: "sticky", route: "app1" };
@@ -611,6 +657,27 @@ describe("sticky sessions", () => {
 });
 
 describe("a real connection", () => {
+  it("may be one of HTTP/2", async () => {
+    const app = fastify({ http2: true });
+    apps.push(app as unknown as FastifyInstance);
+    app.register(session, { secret });
+    addRoutes(app as unknown as FastifyInstance, {});
+    const url = await app.listen({ port: 0, host: "127.0.0.1" });
+    const client = http2.connect(url);
+    const ask = async (cookie: string) => {
+      const stream = client.request({ ":path": "/count", cookie });
+      const [headers] = (await once(stream, "response")) as [http2.IncomingHttpHeaders];
+      const body = (await stream.setEncoding("utf8").toArray()).join("");
+      return { cookie: headers["set-cookie"]?.[0]?.split(";")[0] ?? "", body };
+    };
+
+    const first = await ask("other=1");
+    const second = await ask(first.cookie);
+
+    expect([first.body, second.body]).toEqual(['{"n":1}', '{"n":2}']);
+    client.close();
+  });
+
   it("is closed by the application, with its sessions saved", async () => {
     const { app } = serve();
     const url = await app.listen({ port: 0, host: "127.0.0.1" });

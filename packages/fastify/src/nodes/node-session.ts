@@ -101,12 +101,13 @@ export class NodeSession implements SessionExchange, SessionOwner {
     const { session } = this;
     const changed = this.#cookie?.takeChangedAge();
     if (changed !== undefined) setCookieAge(session, changed.ageMs);
-    const isEmpty = Object.keys(session.attributes).length === 0;
-    if (!isEmpty && this.#inheritedAgeMs !== undefined && cookieAgeOf(session) === undefined) {
+    if (this.#inheritedAgeMs !== undefined && !isEmpty(session) && cookieAgeOf(session) === undefined) {
       setCookieAge(session, this.#inheritedAgeMs);
     }
     // The core stores nothing that is empty; what remembers the cookie is something.
-    if (isEmpty && this.#isKeptEmpty) session.attributes[cookieAttribute] = { originalMaxAge: this.#ageMs };
+    if (this.#isKeptEmpty && isEmpty(session)) {
+      session.attributes[cookieAttribute] = { originalMaxAge: this.#ageMs };
+    }
   }
 
   /** How long the cookie lasts, in milliseconds; null: until the browser is closed. */
@@ -193,6 +194,10 @@ export class NodeSession implements SessionExchange, SessionOwner {
     this.#target.session = view;
   }
 }
+
+/** Not with `Object.keys()`, which would decode all that is there. */
+const isEmpty = ({ attributes }: Session) =>
+  !Reflect.ownKeys(attributes).some((key) => typeof key === "string");
 
 /** A header without a value makes the browser forget the cookie. */
 const isClearing = (header: string) => /^[^=]*=;/.test(header);

@@ -66,37 +66,32 @@ export class StoreExchange implements SessionExchange {
 
     const { rolling, saveUninitialized } = this.#home.settings;
     const isKnown = this.#carried?.id === session.sessionId;
-    const isChanged = session.isModified();
-    const isWanted = isKnown || this.#isAnnounced || isChanged || saveUninitialized || session.isSaved();
+    const { isModified, isToBeStored } = StoredSession.changeOf(session);
+    const isWanted = isKnown || this.#isAnnounced || isModified || saveUninitialized || session.isSaved();
     if (!isWanted) return unneeded;
-    this.#checkAnnouncement(isKnown, isChanged);
-    const isStored = await this.#store(session, isKnown);
+    this.#checkAnnouncement(isKnown, isModified);
+    if (isToBeStored) await session.save();
+    else if (isKnown && rolling) await this.#renew(session);
     this.#isAnnounced ||=
       !isKnown ||
-      isStored ||
+      isToBeStored ||
       rolling ||
       session.isSaved() ||
       this.#carried?.signed !== session.encryptedSessionId;
-    return isStored ? { outcome: "stored" } : unneeded;
+    return isToBeStored ? { outcome: "stored" } : unneeded;
   }
 
-  /** @returns whether the session was stored, and not merely renewed */
-  async #store(session: StoredSession, isKnown: boolean): Promise<boolean> {
-    const { rolling, renewals, calls } = this.#home.settings;
-    if (StoredSession.isToBeStored(session)) {
-      await session.save();
-      return true;
-    }
-    if (isKnown && rolling && renewals.isDue(session.sessionId, session.cookie.originalMaxAge)) {
-      await calls.renew(session.sessionId, session);
-      renewals.note(session.sessionId);
-    }
-    return false;
+  /** Prolongs the life of a session that nothing changed, if that was not done a short while ago. */
+  async #renew(session: StoredSession): Promise<void> {
+    const { renewals, calls } = this.#home.settings;
+    if (!renewals.isDue(session.sessionId, session.cookie.originalMaxAge)) return;
+    await calls.renew(session.sessionId, session);
+    renewals.note(session.sessionId);
   }
 
   /** @throws MsmError where the client can no longer be told of a session that begins now */
-  #checkAnnouncement(isKnown: boolean, isChanged: boolean): void {
-    if (isKnown || !this.#headersSent || this.#isAnnounced || !isChanged) return;
+  #checkAnnouncement(isKnown: boolean, isModified: boolean): void {
+    if (isKnown || !this.#headersSent || this.#isAnnounced || !isModified) return;
     throw new MsmError(
       "MSM_ERR_HEADERS_SENT",
       "a new session got its first attribute after the response's headers were sent, so the client cannot be told its id",

@@ -119,9 +119,10 @@ export class StoredSession {
 
   // --- what the exchange asks. Functions of the class: a session's own names are the application's ------------------
 
-  /** Whether the store has something else, or nothing. */
-  static isToBeStored(session: StoredSession): boolean {
-    return session.#stored !== session.#text();
+  /** Whether the session was changed, and whether the store has something else, or nothing. */
+  static changeOf(session: StoredSession): { readonly isModified: boolean; readonly isToBeStored: boolean } {
+    const text = session.#text();
+    return { isModified: session.#known !== text, isToBeStored: session.#stored !== text };
   }
 
   /** Whether a request of this process ended it meanwhile. */
