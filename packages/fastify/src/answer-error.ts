@@ -14,7 +14,9 @@ function answerByFastify(reply: FastifyReply, error: Error): void {
   // What `holdResponse` took off the response stands on the reply as well.
   for (const name of Object.keys(reply.getHeaders()))
     if (!reply.raw.hasHeader(name)) reply.removeHeader(name);
-  reply.removeHeader("set-cookie");
+  const cookiesBefore = reply.raw.getHeader("set-cookie");
+  reply.removeHeader("set-cookie"); // the response's, too
+  if (cookiesBefore !== undefined) reply.raw.setHeader("set-cookie", cookiesBefore);
   void reply.send(error);
 }
 

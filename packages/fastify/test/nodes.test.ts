@@ -90,6 +90,17 @@ describe("the options of @fastify/session", () => {
     expect(setCookies(given)[0]).toMatch(/; Secure/);
   });
 
+  it("send a secure cookie only where there is TLS, and save a session that is known all the same", async () => {
+    const { visitor } = serve({ cookie: { secure: true, maxAge: 60_000 }, renewAfterMs: 0 });
+    await visitor.get("/count");
+
+    const plain = await visitor.get("/count", { secure: false });
+    const tls = await visitor.get("/count");
+
+    expect([plain.json(), setCookies(plain)]).toEqual([{ n: 2 }, []]);
+    expect([tls.json(), setCookies(tls).length]).toEqual([{ n: 3 }, 1]);
+  });
+
   it("keep the session to the cookie's path", async () => {
     const { visitor } = serve(
       { cookie: { path: "/app" } },

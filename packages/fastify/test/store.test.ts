@@ -213,6 +213,23 @@ describe("a session in a store", () => {
     }
   });
 
+  it("that cannot be saved leaves cookies that were set before it began, and none of its handler's", async () => {
+    const store = new LogStore();
+    store.set = (_id, _session, callback) => callback(new Error("no room today"));
+    const app = fastify({ trustProxy: true });
+    apps.push(app);
+    app.addHook("onRequest", async (_request, reply) => void reply.raw.setHeader("set-cookie", "early=1"));
+    app.register(msm, { secret, store });
+    addRoutes(app, {
+      "/count": async ({ session }, reply) => {
+        session.n = 1;
+        return reply.header("set-cookie", "late=1").send("counted");
+      },
+    });
+
+    expect(setCookies(await new Visitor(app).get("/count"))).toEqual(["early=1"]);
+  });
+
   it("that cannot be saved fails a hijacked reply too", async () => {
     const store = new LogStore();
     store.set = (_id, _session, callback) => callback(new Error("no room today"));
@@ -284,8 +301,8 @@ describe("a session in a store", () => {
     await entered;
     await visitor.get("/destroy");
     goOn();
-    await slow;
 
+    expect(setCookies(await slow)).toEqual([]);
     expect(store.kept.size).toBe(0);
   });
 
