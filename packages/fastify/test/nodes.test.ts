@@ -163,6 +163,12 @@ describe("the options of @fastify/session", () => {
     ]);
   });
 
+  it("let sessions last for ever, as far as that goes", async () => {
+    const { visitor } = serve({ cookie: { maxAge: 100 * 366 * 86_400_000 } });
+
+    expect(maxAge(setCookies(await visitor.get("/count"))[0])).toBeGreaterThan(9 * 365 * 86_400);
+  });
+
   it("end all cookies at one time, where they give expires", async () => {
     const expires = new Date(Date.now() + 3_600_000);
     const { visitor } = serve({ cookie: { expires } });
@@ -309,6 +315,26 @@ describe("request.session", () => {
       expect(answer.json()).toEqual({ session: null });
       expect(setCookies(answer)).toEqual([expect.stringMatching(/^sessionId=; Max-Age=0/)]);
     }
+  });
+
+  it("begins anew by regenerate() after destroy()", async () => {
+    const { visitor } = serve(
+      {},
+      {
+        "/anew": async (request) => {
+          const { session } = request;
+          await session.destroy();
+          await session.regenerate();
+          request.session.n = 10;
+          return "new";
+        },
+      },
+    );
+    await visitor.get("/count");
+
+    await visitor.get("/anew");
+
+    expect((await visitor.get("/count")).json()).toEqual({ n: 11 });
   });
 
   it("is not the request's any more where the application puts null in its place", async () => {

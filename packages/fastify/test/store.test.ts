@@ -469,6 +469,20 @@ describe("a session in a store", () => {
     expect(store.kept.size).toBe(0);
   });
 
+  it("has no other prototype, whatever the store says", async () => {
+    const store = new LogStore();
+    const { visitor } = serve(
+      { store },
+      {
+        "/admin": async ({ session }) => ({ n: session.n, isAdmin: "isAdmin" in session }),
+      },
+    );
+    store.kept.set("an-id", '{"n":7,"__proto__":{"isAdmin":true},"cookie":{}}');
+    visitor.cookies.set("sessionId", fastifyCookie.sign("an-id", secret));
+
+    expect((await visitor.get("/admin")).json()).toEqual({ n: 7, isAdmin: false });
+  });
+
   it("may be kept as it is, as the library's store in memory does", async () => {
     const store = new MemoryStore();
     const { visitor } = serve(

@@ -188,6 +188,7 @@ export class NodeSession implements SessionExchange, SessionOwner {
   }
 
   #renewView(): void {
+    this.#isDestroyed = false;
     const { view, detach } = createView(this);
     this.#view = view;
     this.#detach = detach;

@@ -1,11 +1,12 @@
-import type {
-  CommonOptions,
-  CookieOptions,
-  NonStickyOptions,
-  SessionManager,
-  SessionManagerOptions,
-  SessionTokens,
-  StickyOptions,
+import {
+  type CommonOptions,
+  type CookieOptions,
+  longestTimeMs,
+  type NonStickyOptions,
+  type SessionManager,
+  type SessionManagerOptions,
+  type SessionTokens,
+  type StickyOptions,
 } from "@msm/core";
 import type { FastifyRequest } from "fastify";
 import type { LibraryOptions } from "../library.js";
@@ -108,7 +109,8 @@ export function managerOptions(
     cookie: { maxAge: _9, expires: _10, sameSite = "lax", ...given } = {},
     ...others
   } = options;
-  const { maxAge } = cookie;
+  // "For ever" is a common wish.
+  const maxAge = cookie.maxAge === undefined ? undefined : Math.min(cookie.maxAge, longestTimeMs);
   return {
     ...(maxAge === undefined ? {} : { idleTimeoutMs: maxAge }),
     ...others,

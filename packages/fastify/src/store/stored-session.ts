@@ -27,7 +27,7 @@ interface SessionStart {
 const stringify = configure({ bigint: false });
 
 /** Names that are the session's own in whatever a store gives. */
-const reserved: ReadonlySet<string> = new Set(["cookie", "sessionId", "encryptedSessionId"]);
+const reserved: ReadonlySet<string> = new Set(["cookie", "sessionId", "encryptedSessionId", "__proto__"]);
 
 /** Where a session keeps when it began, if it is not to live longer than `absoluteTimeoutMs`. */
 const birthAttribute = "createdAtMs";
@@ -180,7 +180,7 @@ export class StoredSession {
   async #regenerate(names: readonly string[]): Promise<void> {
     const { target } = this.#home;
     const next = new StoredSession(this.#home, { cookie: this.#cookieSource });
-    for (const name of names) if (name in this) next[name] = this[name];
+    for (const name of names) if (Object.hasOwn(this, name)) next[name] = this[name];
     await next.#store();
     target.session = next;
     await this.#end();
