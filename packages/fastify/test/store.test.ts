@@ -136,6 +136,15 @@ describe("a session in a store", () => {
           session.n = 1;
           return reply.send(Readable.from(["a", "b"], { objectMode: false }));
         },
+        "/web": async ({ session }, reply) => {
+          session.n = 1;
+          return reply.send(new Response("from the web").body);
+        },
+        "/trailer": async ({ session }, reply) => {
+          session.n = 1;
+          reply.trailer("x-sum", async () => "4");
+          return "with";
+        },
         "/hijacked": async ({ session }, reply) => {
           session.n = 1;
           reply.hijack();
@@ -149,6 +158,8 @@ describe("a session in a store", () => {
     for (const [path, body] of [
       ["/text", "text"],
       ["/stream", "ab"],
+      ["/web", "from the web"],
+      ["/trailer", "with"],
       ["/hijacked", "raw"],
     ] as const) {
       store.log.length = 0;
@@ -200,11 +211,15 @@ describe("a session in a store", () => {
           session.n = 1;
           return reply.send(Readable.from(["secret"], { objectMode: false }));
         },
+        "/web": async ({ session }, reply) => {
+          session.n = 1;
+          return reply.send(new Response("secret").body);
+        },
       },
     );
     app.setErrorHandler((error: Error, _request, reply) => reply.code(507).send({ sorry: error.message }));
 
-    for (const path of ["/secret", "/stream"]) {
+    for (const path of ["/secret", "/stream", "/web"]) {
       const answer = await visitor.get(path);
 
       expect([answer.statusCode, answer.json()]).toEqual([507, { sorry: "no room today" }]);
