@@ -9,17 +9,17 @@ export type LibraryOptions = Omit<library.FastifySessionOptions, "store">;
 /** What a cookie is given. `maxAge` is in milliseconds. */
 export type LibraryCookieOptions = library.CookieOptions;
 
-/** A store of @fastify/session or of express-session: methods that take a callback. */
-export interface SessionStore extends library.SessionStore {
+/**
+ * A store of @fastify/session or of express-session: methods that take a callback. Whatever attributes an application declares,
+ * its stores need not know them.
+ */
+export interface SessionStore {
+  get(sessionId: string, callback: (error?: unknown, session?: object | null) => void): unknown;
+  set(sessionId: string, session: object, callback: (error?: unknown) => void): unknown;
+  destroy(sessionId: string, callback: (error?: unknown) => void): unknown;
   /** Prolongs a session's life without storing it. Used instead of `set` where a store has it. */
-  touch?(
-    sessionId: string,
-    session: Parameters<library.SessionStore["set"]>[1],
-    callback: StoreCall,
-  ): unknown;
+  touch?(sessionId: string, session: object, callback: (error?: unknown) => void): unknown;
 }
-
-type StoreCall = (error?: unknown) => void;
 
 /**
  * @fastify/session's store in memory, as a class to inherit from too. It is for tests: it forgets nothing until its process

@@ -14,7 +14,9 @@ const plugin: FastifyPluginAsync<FastifySessionOptions> = async (fastify, option
 
   fastify.decorate("decryptSession", decryptSession);
   if (sessions instanceof NodeSessions) fastify.decorate("sessionManager", sessions.manager);
-  fastify.decorateRequest("sessionStore", { getter: () => sessions.sessionStore });
+  // An application's types say which attributes its stores keep.
+  const sessionStore = sessions.sessionStore as FastifyRequest["sessionStore"];
+  fastify.decorateRequest("sessionStore", { getter: () => sessionStore });
   // Each request's is its own, and is put there when it begins.
   fastify.decorateRequest("session", null as unknown as FastifyRequest["session"]);
   fastify.addHook("onRequest", openSession);

@@ -475,7 +475,7 @@ describe("the application", () => {
     expect((await visitor.get("/count")).json()).toEqual({ n: 42 });
     await ask("destroy");
     expect((await visitor.get("/read")).json().n).toBeNull();
-    expect(await ask("get")).toBeUndefined();
+    expect(await ask("get")).toBeNull();
     await ask("set", "a-new-one");
     expect(await ask("get", "a-new-one")).toMatchObject({ n: 41 });
     await ask("destroy", "unknown");

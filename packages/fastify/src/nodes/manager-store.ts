@@ -10,10 +10,8 @@ import { type CookieSource, SessionCookie } from "../session-cookie.js";
 export function managerStore(manager: SessionManager, cookie: CookieSource): SessionStore {
   return {
     get(id, callback) {
-      settle(
-        manager.withSession(id, (session) => asStored(session, cookie)).catch(unlessGone),
-        (error, found) => callback(error, found as Parameters<typeof callback>[1]),
-      );
+      const found = manager.withSession(id, (session) => asStored(session, cookie));
+      settle<object | undefined>(found.catch(unlessGone), (error, stored) => callback(error, stored ?? null));
     },
     set(id, data, callback) {
       settle(set(id, { ...data }), callback);

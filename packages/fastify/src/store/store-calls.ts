@@ -5,8 +5,6 @@ import type { StoredSession } from "./stored-session.js";
 /** What a store gives for a session: the attributes, and what it remembers of the cookie. */
 export type StoredData = Readonly<Record<string, unknown>>;
 
-type AsTheStoreSeesIt = Parameters<SessionStore["set"]>[1];
-
 /** A store's methods as promises. They are looked up when they are called, as an application may replace them. */
 export class StoreCalls {
   readonly #store: SessionStore;
@@ -26,9 +24,7 @@ export class StoreCalls {
   }
 
   async set(id: string, session: StoredSession): Promise<void> {
-    await this.#ask("set", (callback) =>
-      this.#store.set(id, session as unknown as AsTheStoreSeesIt, callback),
-    );
+    await this.#ask("set", (callback) => this.#store.set(id, session, callback));
   }
 
   async destroy(id: string): Promise<void> {
@@ -44,9 +40,7 @@ export class StoreCalls {
   async renew(id: string, session: StoredSession): Promise<void> {
     const { touch } = this.#store;
     if (typeof touch !== "function") return this.set(id, session);
-    await this.#ask("touch", (callback) =>
-      touch.call(this.#store, id, session as unknown as AsTheStoreSeesIt, callback),
-    );
+    await this.#ask("touch", (callback) => touch.call(this.#store, id, session, callback));
   }
 
   #ask<T>(

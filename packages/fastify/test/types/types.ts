@@ -55,6 +55,14 @@ export async function programs(app: FastifyInstance, request: FastifyRequest): P
   app.get("/locked", { config: { sessionLock: true } }, async () => "fine");
 }
 
+/** As express-session's types have it: they know nothing of the attributes above. */
+declare class ExpressStore {
+  get(sid: string, callback: (error: unknown, session?: { cookie: object } | null) => void): void;
+  set(sid: string, session: { cookie: object }, callback?: (error?: unknown) => void): void;
+  destroy(sid: string, callback?: (error?: unknown) => void): void;
+  touch?(sid: string, session: { cookie: object }, callback?: () => void): void;
+}
+
 export function registrations(app: FastifyInstance, secret: string, store: SessionStore): void {
   const cookie: CookieOptions = { maxAge: 1000 };
   app.register(fastifySession, { secret });
@@ -63,6 +71,7 @@ export function registrations(app: FastifyInstance, secret: string, store: Sessi
   app.register(fastifySession, { secret, store, cookie, rolling: false, absoluteTimeoutMs: 1000 });
   app.register(fastifySession, { secret, store: new MemoryStore(new Map<string, Session>()) });
   app.register(fastifySession, { secret, store: new Store() });
+  app.register(fastifySession, { secret, store: new ExpressStore() });
   app.register(fastifySession, { secret: [secret, secret], store, idGenerator: (by) => by?.ip ?? "" });
   app.register(fastifySession, { manager: app.sessionManager, cookie: { maxAge: 1000 } });
   // @ts-expect-error sticky sessions need a route
