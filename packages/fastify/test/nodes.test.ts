@@ -178,6 +178,9 @@ describe("the options of @fastify/session", () => {
 
   it("are refused with what the option is and what would do", async () => {
     await expect(serve({ secret: "short" }).app.ready()).rejects.toMatchObject({ code: "MSM_ERR_OPTION" });
+    const manager = createSessionManager({ secret });
+    const twice = { manager, cookieName: "sid" } as unknown as FastifySessionOptions;
+    await expect(serveWith(twice).app.ready()).rejects.toThrow("cookieName are the manager's");
     const both = { secret, nodes: "cache1:11211", store: new MemoryStore() } as unknown as Options;
     await expect(serve(both).app.ready()).rejects.toThrow("give one of store, nodes");
   });
@@ -482,12 +485,20 @@ describe("the application", () => {
   });
 
   it("shares a manager, whose cookie is what its own options say, with other applications", async () => {
-    const manager = createSessionManager({ secret, cookie: { name: "shared" } });
-    const [one, other] = [serveWith({ manager }), serveWith({ manager, cookieName: "shared" })];
+    const cookie = { name: "shared", maxAgeMs: 60_000, domain: "example.com" };
+    const manager = createSessionManager({ secret, cookie });
+    const show: Handler = async ({ session }) => session.cookie;
+    const [one, other] = [serveWith({ manager }, { "/show": show }), serveWith({ manager })];
     await one.visitor.get("/count");
     other.visitor.cookies.set("shared", one.visitor.cookies.get("shared") ?? "");
 
     expect((await other.visitor.get("/count")).json()).toEqual({ n: 2 });
+    expect((await one.visitor.get("/show")).json()).toMatchObject({
+      originalMaxAge: 60_000,
+      domain: "example.com",
+      sameSite: "lax",
+      secure: true,
+    });
     expect(other.app.sessionManager).toBe(manager);
     await one.app.close();
     expect((await other.visitor.get("/count")).json()).toEqual({ n: 3 });

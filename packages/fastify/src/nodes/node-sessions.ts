@@ -1,4 +1,4 @@
-import { createSessionManager, type SessionExchange, type SessionManager } from "@msm/core";
+import { createSessionManager, MsmError, type SessionExchange, type SessionManager } from "@msm/core";
 import { adoptPrevious, sessionRequestOf } from "@msm/core/node";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { clearingHeader } from "../cookie-header.js";
@@ -34,14 +34,21 @@ export class NodeSessions implements Sessions {
 
   /** @throws MsmError MSM_ERR_OPTION on an option that makes no sense */
   static on(options: NodesOptions): NodeSessions {
-    const settings = nodeSettings(options, "sessionId");
+    const settings = nodeSettings(options);
     const manager = createSessionManager(managerOptions(options, settings));
     return new NodeSessions(manager, settings, options.previous, () => manager.close());
   }
 
   /** With a manager of the application's, which closes it. */
   static of(options: ManagerOptions): NodeSessions {
-    return new NodeSessions(options.manager, nodeSettings(options, "sid"), options.previous, async () => {});
+    const { manager, previous, cookie, cookieName } = options;
+    if (cookie !== undefined || cookieName !== undefined) {
+      throw new MsmError(
+        "MSM_ERR_OPTION",
+        "cookie and cookieName are the manager's: give createSessionManager() the cookie, with its name",
+      );
+    }
+    return new NodeSessions(manager, nodeSettings(options, manager), previous, async () => {});
   }
 
   private constructor(

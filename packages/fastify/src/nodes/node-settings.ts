@@ -27,8 +27,7 @@ export interface NodeCookieOptions extends Omit<CookieOptions, "sameSite"> {
 }
 
 /** What of @fastify/session's options there is with sessions on msm's nodes. */
-interface SharedOptions extends Pick<LibraryOptions, "cookieName" | "saveUninitialized" | "idGenerator"> {
-  readonly cookie?: NodeCookieOptions;
+interface SharedOptions extends Pick<LibraryOptions, "saveUninitialized" | "idGenerator"> {
   /**
    * Whether the cookie is sent again while the session is used; where it lasts, that is. Once it is `renewAfterMs` old, as far as
    * this process knows. Default true.
@@ -44,16 +43,19 @@ interface SharedOptions extends Pick<LibraryOptions, "cookieName" | "saveUniniti
 export type NodesOptions = Omit<CommonOptions, "cookie"> &
   (StickyOptions | NonStickyOptions) &
   SharedOptions &
-  Pick<LibraryOptions, "cookiePrefix" | "algorithm"> & {
+  Pick<LibraryOptions, "cookieName" | "cookiePrefix" | "algorithm"> & {
+    readonly cookie?: NodeCookieOptions;
     readonly store?: undefined;
     readonly manager?: undefined;
   };
 
 /** A manager that the application made itself, for instance in order to share it. */
 export type ManagerOptions = SharedOptions & {
-  /** Its `cookie` option once more is `cookie`: what `request.session.cookie` shows. */
+  /** Serves the sessions, and says what their cookie is. */
   readonly manager: SessionManager;
   readonly store?: undefined;
+  readonly cookie?: undefined;
+  readonly cookieName?: undefined;
 };
 
 /** What all sessions of one plugin on msm's nodes have in common. */
@@ -70,16 +72,23 @@ export interface NodeSettings {
   readonly newId: ((target: SessionTarget) => string) | undefined;
 }
 
-/** Fills in the defaults. @param defaultName the cookie's name where the options give none */
-export function nodeSettings(options: NodesOptions | ManagerOptions, defaultName: string): NodeSettings {
+/** Fills in the defaults. @param manager where there is one already: what it says of its cookie are the defaults */
+export function nodeSettings(options: NodesOptions | ManagerOptions, manager?: SessionManager): NodeSettings {
   const { idGenerator, saveUninitialized = false, rolling = true, renewAfterMs } = options;
-  const { priority, maxAgeMs, maxAge = maxAgeMs, name, ...cookie } = options.cookie ?? {};
-  const cookieName = options.cookieName ?? name ?? defaultName;
+  const {
+    priority = manager?.cookie.priority,
+    maxAgeMs,
+    maxAge = maxAgeMs,
+    name,
+    ...cookie
+  } = options.cookie ?? {};
+  const cookieName = options.cookieName ?? name ?? manager?.cookie.name ?? "sessionId";
   return {
     cookieName,
     cookie: {
       sameSite: "lax",
       secure: "auto",
+      ...(manager === undefined ? {} : sourceOf(manager.cookie)),
       ...cookie,
       ...(maxAge === undefined ? {} : { maxAge }),
     },
@@ -120,6 +129,15 @@ export function managerOptions(
       sameSite: sameSite === true ? "strict" : sameSite,
       ...(maxAge === undefined ? {} : { maxAgeMs: maxAge }),
     },
+  };
+}
+
+function sourceOf(cookie: SessionManager["cookie"]): CookieSource {
+  const { path, domain, httpOnly, secure, sameSite, maxAgeMs, partitioned } = cookie;
+  return {
+    ...{ path, httpOnly, secure, sameSite, partitioned },
+    ...(domain === undefined ? {} : { domain }),
+    ...(maxAgeMs === undefined ? {} : { maxAge: maxAgeMs }),
   };
 }
 

@@ -73,6 +73,8 @@ export function registrations(app: FastifyInstance, secret: string, store: Sessi
   app.register(fastifySession, { secret, store: new Store() });
   app.register(fastifySession, { secret, store: new ExpressStore() });
   app.register(fastifySession, { secret: [secret, secret], store, idGenerator: (by) => by?.ip ?? "" });
+  app.register(fastifySession, { manager: app.sessionManager, rolling: false });
+  // @ts-expect-error a manager has a cookie
   app.register(fastifySession, { manager: app.sessionManager, cookie: { maxAge: 1000 } });
   // @ts-expect-error sticky sessions need a route
   app.register(fastifySession, { secret, mode: "sticky" });
