@@ -158,3 +158,63 @@ it.each(modes)("a renewal that another one overtook takes no cookie from the cli
   expect(overtaken.cookie).toBeUndefined();
   expect((await attributesOf(one, overtaking.cookie)).user).toBe("anna");
 });
+
+describe("a save under the old id that the end of it meets on the node", () => {
+  /** Lets `meet` happen before the node's next answer to who looks at a record, which it has given by then. */
+  function meetLook(node: Storage, meet: () => Promise<unknown>): void {
+    const { load } = node;
+    node.load = async (...args) => {
+      node.load = load; // once
+      const answer = await load.apply(node, args);
+      await meet();
+      return answer;
+    };
+  }
+
+  async function meetOnTheNode() {
+    const storage = gatedStorage("save");
+    const { running, one, client } = await begin({
+      ...{ mode: "sticky", onConflict: "fail", nodeIds: ["n1"] },
+      createStorage: storage.createStorage,
+    });
+    const renewing = await open(one, client.cookie);
+    const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];
+    await renewing.session!.regenerate(renewal);
+    // The node has the first one's change, and the process does not know it yet.
+    const saved = storage.holdNext("before its answer");
+    first.session!.attributes.count = 1;
+    const closing = close(first);
+    await saved.arrived;
+    return { running, one, renewing, first: { closing, saved }, second };
+  }
+
+  it("counts, and so does the next one, which the node had not yet when it was asked", async () => {
+    const { running, renewing, first, second } = await meetOnTheNode();
+    const outcomes: unknown[] = [];
+    meetLook(running.nodes.n1!, async () => {
+      first.saved.letGo();
+      outcomes.push(await first.closing);
+      second.session!.attributes.count += 1;
+      outcomes.push(await close(second));
+    });
+
+    const { outcome, cookie } = await close(renewing);
+
+    expect(outcomes).toMatchObject([{ outcome: "stored" }, { outcome: "stored" }]);
+    expect(outcome).toBe("stored");
+    expect((await attributesOf(running.start("app2"), cookie)).count).toBe(2);
+  });
+
+  it("is no conflict with itself, though its answer is yet to come", async () => {
+    const { running, renewing, first, second } = await meetOnTheNode();
+
+    const { outcome, cookie } = await close(renewing);
+    first.saved.letGo();
+    second.session!.attributes.count += 1;
+
+    expect(outcome).toBe("stored");
+    expect((await first.closing).outcome).toBe("stored");
+    expect((await close(second)).outcome).toBe("stored");
+    expect((await attributesOf(running.start("app2"), cookie)).count).toBe(2);
+  });
+});

@@ -52,7 +52,8 @@ export async function endUnlessNewer(live: LiveSession, end: Uint8Array, parts: 
     replaces: replacedBy(live),
     recreate: true,
   });
-  if (result.kind === "newer") mergeWith(result.found, live, parts);
+  // Where this process has saved meanwhile, what the node said was true before.
+  if (result.kind === "newer" && live.stored === stored) mergeWith(result.found, live, parts);
   if (result.kind === "ended") noteEnd(live, result.successor, parts);
   return result.kind === "stored" || result.kind === "gone";
 }

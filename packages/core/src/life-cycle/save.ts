@@ -69,6 +69,8 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
     const ttlMs = timeToLiveMs(live, context, parts);
     const home = homeOf(live, parts);
     const unlock = context.lock?.tokenFor(home);
+    // Whoever looks at the session meanwhile may find it there before its answer is here.
+    live.noteUnderWay(writeId, state.table);
     const result = await parts.replicas
       .write({
         identity: live.identity,
@@ -81,9 +83,11 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
       })
       .catch((error: unknown) => {
         const refused = error instanceof MsmError && error.code === "MSM_ERR_STORAGE_REFUSED";
+        live.noteAnswered(writeId);
         if (!refused) live.noteUncertain(writeId, state.table);
         throw error;
       });
+    live.noteAnswered(writeId);
 
     switch (result.kind) {
       case "stored": {

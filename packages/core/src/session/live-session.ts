@@ -122,6 +122,8 @@ export class LiveSession {
   readonly #values = new Map<string, unknown>();
   /** Tables that may be on a node under their writeId, as nobody knows what became of the write. */
   readonly #uncertain = new Map<string, AttributeTable>();
+  /** Tables that are on their way to a node, by their writeId. */
+  readonly #underWay = new Map<string, AttributeTable>();
   /** Which change last touched an attribute. */
   readonly #changedBy = new Map<string, number>();
   /** Attributes that a merge changed while a handler had changed them too, with the bytes both began with. */
@@ -236,6 +238,16 @@ export class LiveSession {
     this.#goOnFrom(theirs);
   }
 
+  /** Notes a write that goes out now: a node may have it before this process knows. */
+  noteUnderWay(writeId: string, table: AttributeTable): void {
+    this.#underWay.set(writeId, table);
+  }
+
+  /** Notes that a write is not under way any more. */
+  noteAnswered(writeId: string): void {
+    this.#underWay.delete(writeId);
+  }
+
   /** Notes a write whose outcome is unknown: a node may have this state, or get it yet. */
   noteUncertain(writeId: string, table: AttributeTable): void {
     this.#uncertain.set(writeId, table);
@@ -249,8 +261,8 @@ export class LiveSession {
    */
   commonWith(theirs: StoredState): AttributeTable {
     const mine = this.#stored;
-    const uncertain = this.#uncertain.get(theirs.writeId);
-    if (uncertain !== undefined || mine === undefined) return uncertain ?? emptyTable;
+    const own = this.#underWay.get(theirs.writeId) ?? this.#uncertain.get(theirs.writeId);
+    if (own !== undefined || mine === undefined) return own ?? emptyTable;
     if (theirs.writeId === mine.writeId) return mine.table;
     if (theirs.revision.version > mine.revision.version) return mine.table;
     const isSibling = theirs.revision.version === mine.revision.version;
