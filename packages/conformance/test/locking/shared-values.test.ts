@@ -155,6 +155,26 @@ describe("what one request of a sticky session gives up", () => {
     expect((await attributesOf(one, client.cookie)).count).toBe(2);
   });
 
+  it.each([
+    ["once its value was committed with another's", 3],
+    ["once it was committed with another's, as no change", 0],
+  ])("brings no earlier value back %s", async (_, last) => {
+    const { one, client } = await begin({ mode: "sticky" });
+    const [first, second, third] = await Promise.all([1, 2, 3].map(() => open(one, client.cookie)));
+
+    first!.session!.attributes.count = 1;
+    second!.session!.attributes.count = 2;
+    third!.session!.attributes.count = last; // which is what the first one commits, as it stands in its place
+    await first!.commit();
+    await third!.session!.regenerate({ keep: "all" });
+    await close(second!);
+    const { outcome, cookie } = await close(third!);
+    await close(first!);
+
+    expect(outcome).toBe("stored");
+    expect((await attributesOf(one, cookie)).count).toBe(last);
+  });
+
   it("is not what another had changed in place before it", async () => {
     const { one, client } = await begin({ mode: "sticky" });
     const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];

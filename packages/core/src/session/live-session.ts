@@ -117,7 +117,10 @@ export class LiveSession {
   readonly #refused = new Map<number, MsmError>();
   /** The last refusal that touched an attribute, and when that was. */
   readonly #refusals = new Map<string, { readonly moment: number; readonly error: MsmError }>();
-  #refusedFolds = 0;
+  /** Folds that made no change: refused, or of values that stood already. */
+  #idleFolds = 0;
+  /** When a fold last took what an attribute had been given, see `moment`. */
+  readonly #folded = new Map<string, number>();
   /** Decoded or assigned values; an entry of undefined is a deletion that is not folded yet. */
   readonly #values = new Map<string, unknown>();
   /** Tables that may be on a node under their writeId, as nobody knows what became of the write. */
@@ -364,13 +367,14 @@ export class LiveSession {
   fold(names: Iterable<string>, onLost: (name: string) => void): number {
     let folded: Map<string, Uint8Array> | undefined;
     const changed: string[] = [];
+    const unchanged: string[] = [];
     let newest = 0;
     for (const name of names) {
       if (this.#mayHaveChanged(name)) {
         const bytes = this.#foldedBytes(name, onLost);
         if (sameBytes(bytes, this.#table.get(name))) {
           if (this.#values.has(name)) this.#clean.add(name);
-          this.#unfolded.delete(name);
+          if (this.#unfolded.delete(name)) unchanged.push(name);
         } else {
           folded ??= new Map(this.#table);
           if (bytes === undefined) folded.delete(name);
@@ -381,12 +385,15 @@ export class LiveSession {
       }
       newest = Math.max(newest, this.#changedBy.get(name) ?? 0);
     }
+    if (unchanged.length > 0) this.#idleFolds++;
+    for (const name of unchanged) this.#folded.set(name, this.moment);
     if (folded === undefined) return newest;
     this.#checkSize(folded, changed, onLost);
     this.#table = folded;
     this.#changes++;
     for (const name of changed) {
       this.#changedBy.set(name, this.#changes);
+      this.#folded.set(name, this.moment);
       this.#unfolded.delete(name);
     }
     this.#noteUnsaved(changed);
@@ -430,9 +437,14 @@ export class LiveSession {
     return this.#refused.size > 0;
   }
 
-  /** Grows with each change, and each that was refused. */
+  /** Grows with each change, and each fold that made none. */
   get moment(): number {
-    return this.#changes + this.#refusedFolds;
+    return this.#changes + this.#idleFolds;
+  }
+
+  /** Whether a fold has taken since that moment what the attribute had been given, by whomever. */
+  isFoldedSince(name: string, moment: number): boolean {
+    return (this.#folded.get(name) ?? 0) > moment;
   }
 
   /** Why what was done to an attribute at that moment was given up since; undefined where it was not. */
@@ -614,7 +626,7 @@ export class LiveSession {
   #noteRefusedFold(name: string, error: unknown): void {
     if (!(error instanceof MsmError) || error.code !== "MSM_ERR_CONFLICT") return;
     this.#refusals.set(name, { moment: this.moment, error });
-    this.#refusedFolds++;
+    this.#idleFolds++;
   }
 
   #resolvedBytes(name: string): Uint8Array | undefined {

@@ -175,8 +175,9 @@ export class SessionView {
       return;
     }
     this.#bringBack(name, mark);
-    // Another request that had assigned the same has taken it back.
-    if (mark.isAssigned && !this.live.holdsValue(name)) this.live.assign(name, mark.assigned, this);
+    // Another request that had assigned the same has taken it back; what a commit took, or something in its place, stays.
+    const isTakenBack = !this.live.holdsValue(name) && !this.live.isFoldedSince(name, mark.moment);
+    if (mark.isAssigned && isTakenBack) this.live.assign(name, mark.assigned, this);
   }
 
   #see(name: string, value: unknown, isMine: boolean): void {
