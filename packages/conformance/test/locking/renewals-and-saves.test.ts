@@ -145,6 +145,54 @@ describe("what is saved under the old id while a session gets a new one", () => 
   });
 });
 
+it("what two requests changed goes along together to the new id that another process gave", async () => {
+  const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail" });
+  const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];
+  const other = running.start("app2");
+  await client.visit(other, (_, session) => session.regenerate(renewal));
+
+  first.session!.attributes.count += 1;
+  second.session!.attributes.count += 1;
+  const closed = await Promise.all([close(first), close(second)]);
+
+  expect(closed.map(({ outcome }) => outcome)).toEqual(["stored", "stored"]);
+  expect((await attributesOf(other, closed[1]!.cookie)).count).toBe(2);
+});
+
+describe("what goes along and meets another process' change of the same under the new id", () => {
+  async function meetElsewhere() {
+    const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail" });
+    const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];
+    await client.visit(one, (_, session) => session.regenerate(renewal));
+    const other = running.start("app2");
+    await client.visit(other, (attributes) => {
+      attributes.count += 1;
+    });
+    return { other, client, first, second };
+  }
+
+  it("is refused, and its request is told so", async () => {
+    const { other, client, first } = await meetElsewhere();
+
+    first.session!.attributes.count += 1;
+
+    expect(await close(first)).toMatchObject({ outcome: "failed", code: "MSM_ERR_CONFLICT" });
+    expect((await attributesOf(other, client.cookie)).count).toBe(1);
+  });
+
+  it("is refused to both requests where one took the other's along", async () => {
+    const { other, client, first, second } = await meetElsewhere();
+
+    first.session!.attributes.count += 1;
+    second.session!.attributes.count += 1;
+    second.session!.attributes.own = true;
+    const closed = await Promise.all([close(first), close(second)]);
+
+    expect(closed.map(({ code }) => code)).toEqual(["MSM_ERR_CONFLICT", "MSM_ERR_CONFLICT"]);
+    expect(await attributesOf(other, client.cookie)).toMatchObject({ count: 1 });
+  });
+});
+
 it.each(modes)("a renewal that another one overtook takes no cookie from the client, %s", async (mode) => {
   const { one, client } = await begin({ mode });
   const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];

@@ -112,7 +112,7 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
   const isBehind = () => keep === "all" && former.table !== handedOn;
   const handOn = async () => {
     // This request saves later than they did.
-    next.rebase(parts.merge(handedOn, next.table, former.table, next.resolve));
+    next.adopt(parts.merge(handedOn, next.table, former.table, next.resolve));
     handedOn = former.table;
     if (former.successor !== undefined) former.successor = { ...former.successor, base: handedOn };
     await keeper.keep(next, next.changes, undefined);

@@ -3,7 +3,7 @@ import { MsmError } from "../errors.js";
 import type { SessionLock } from "../locking/session-lock.js";
 import { type Waiting, waitingFor } from "../locking/waiting.js";
 import type { Parts } from "../parts.js";
-import { type AttributeTable, isSameTable } from "../session/attribute-table.js";
+import { type AttributeTable, differingNames, isSameTable } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
 import type { KeptAttributes, RegenerateOptions, Session } from "../session/session.js";
 import { SessionView } from "../session/session-view.js";
@@ -301,24 +301,24 @@ export class RequestExchange implements SessionExchange {
    */
   async #moveOn(): Promise<boolean> {
     const { live } = this.#view;
-    const { successor } = live;
-    if (!live.destroyed || successor === undefined) return false;
-    const next = successor.live ?? (await this.#keeper.find(successor));
+    if (!live.destroyed || live.successor === undefined) return false;
+    const next = live.successor.live ?? (await this.#keeper.find(live.successor));
     if (next === undefined) return false;
-    this.#goOnWith(next, successor.base, this.#view.preview());
+    // Another request may have gone along meanwhile, and taken something.
+    this.#goOnWith(next, live.successor.base, this.#view.preview());
     // With this request's changes went all that others had saved together with them.
-    live.successor = { ...successor, live: next, base: live.table };
+    live.successor = { ...live.successor, live: next, base: live.table };
     return true;
   }
 
   #goOnWith(next: LiveSession, base: AttributeTable, mine: AttributeTable): void {
     const view = this.#enter(next);
     const merged = this.#parts.merge(base, mine, next.table, view.resolve);
+    // What another request took along of this one's is refused to both, if at all.
+    const names = [...this.#view.unsavedNames, ...differingNames(next.table, merged)];
     this.#view = view;
-    this.#owed = 0;
-    if (isSameTable(merged, next.table)) return;
-    next.rebase(merged);
-    this.#owed = next.changes;
+    if (!isSameTable(merged, next.table)) next.adopt(merged);
+    this.#owed = view.takeOn(names);
   }
 
   /** The new session is stored, and the client goes on with it. @returns false where another request had ended the old one */

@@ -6,9 +6,9 @@ import type { Parts } from "../parts.js";
 import {
   type AttributeTable,
   checkTableSize,
+  differingNames,
   emptyTable,
   isSameTable,
-  sameBytes,
 } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
 import type { EncodedConflict } from "../session/merge.js";
@@ -174,16 +174,11 @@ export function mergeWith(
   live.rebase(merged);
   const isMerge = parts.options.saves === "merged" && !isSameTable(base, mine);
   if (isMerge) {
-    const attributes = changedNames(base, theirs.table);
+    const attributes = differingNames(base, theirs.table);
     parts.events.emit("merged", { session: live.identity.name, attributes });
   }
   return refusal;
 }
-
-const changedNames = (base: AttributeTable, table: AttributeTable) =>
-  [...new Set([...base.keys(), ...table.keys()])].filter(
-    (name) => !sameBytes(base.get(name), table.get(name)),
-  );
 
 function mergedTable(
   base: AttributeTable,

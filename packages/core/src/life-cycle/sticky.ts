@@ -421,7 +421,7 @@ function stickyKeeper(
     const { successor } = live;
     const next = successor.live ?? (await findHeir(successor));
     if (next === undefined) return;
-    next.rebase(parts.merge(live.successor.base, live.table, next.table, next.resolve));
+    next.adopt(parts.merge(live.successor.base, live.table, next.table, next.resolve));
     live.successor = { ...live.successor, live: next, base: live.table };
     await backups.upTo(sessions.find(next) ?? sessions.adopt(next), next.changes);
   }

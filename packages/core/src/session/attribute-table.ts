@@ -36,6 +36,10 @@ export function sameBytes(one: Uint8Array | undefined, other: Uint8Array | undef
 export const isSameTable = (one: AttributeTable, other: AttributeTable): boolean =>
   one.size === other.size && [...one].every(([name, bytes]) => sameBytes(bytes, other.get(name)));
 
+/** Names of the attributes that are in one only, or differ. */
+export const differingNames = (one: AttributeTable, other: AttributeTable): string[] =>
+  [...new Set([...one.keys(), ...other.keys()])].filter((name) => !sameBytes(one.get(name), other.get(name)));
+
 const countBytes = 4;
 const nameLengthBytes = 2;
 const valueLengthBytes = 4;

@@ -5,6 +5,7 @@ import {
   type AttributeTable,
   checkAttributeName,
   checkTableSize,
+  differingNames,
   emptyTable,
   sameBytes,
 } from "./attribute-table.js";
@@ -423,6 +424,11 @@ export class LiveSession {
     return given;
   }
 
+  /** The attributes that these changes touched, where no node has them yet. */
+  unsavedNamesOf(changes: Iterable<number>): readonly string[] {
+    return [...changes].flatMap((change) => this.#unsavedNames.get(change) ?? []);
+  }
+
   /** The newest change of each of these attributes, where no node has that yet. */
   unsavedChangesOf(names: Iterable<string>): readonly number[] {
     if (!this.unsaved) return [];
@@ -472,6 +478,17 @@ export class LiveSession {
     this.#table = merged;
     this.#changes++;
     this.merges++;
+  }
+
+  /**
+   * As `rebase`, where what was merged are changes of this process: of requests that had the session under its former id.
+   * They may be refused as any others.
+   */
+  adopt(merged: AttributeTable): void {
+    const changed = differingNames(this.#table, merged);
+    this.rebase(merged);
+    for (const name of changed) this.#changedBy.set(name, this.#changes);
+    this.#noteUnsaved(changed);
   }
 
   /**

@@ -139,6 +139,21 @@ export class SessionView {
     return undefined;
   }
 
+  /** The attributes that this request changed, where no node has them yet. */
+  get unsavedNames(): readonly string[] {
+    return this.live.unsavedNamesOf(this.#changes);
+  }
+
+  /**
+   * Takes the newest changes of these attributes for the request's own, be it that another one made them.
+   * @returns number of the newest of them that no node has; 0 where all are stored
+   */
+  takeOn(names: Iterable<string>): number {
+    const changes = this.live.unsavedChangesOf(names);
+    this.#changes.push(...changes);
+    return Math.max(0, ...changes);
+  }
+
   #foldAll(): number {
     this.#catchUpAll();
     if (this.#marks.size === 0) return 0;
