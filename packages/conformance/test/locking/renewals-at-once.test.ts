@@ -24,6 +24,34 @@ for (const mode of modes) {
       }
     });
 
+    it("overwrite nothing under the id that stands with what the other one had taken along", async () => {
+      const storage = gatedStorage("save");
+      const { one, client } = await begin({ mode, nodeIds: ["n1"], createStorage: storage.createStorage });
+      const old = client.cookie;
+      const [first, second] = [await open(one, old), await open(one, old)];
+      await first.session!.regenerate(renewal);
+      await second.session!.regenerate(renewal);
+      second.session!.attributes.own = true;
+      await testClient(old).visit(one, (attributes) => {
+        attributes.count = 1;
+      });
+
+      const renewed = storage.holdNext();
+      const closing = close(second);
+      await renewed.arrived;
+      const takenAlong = storage.holdNext();
+      renewed.letGo();
+      await takenAlong.arrived;
+      const { cookie } = await close(first);
+      await testClient(cookie).visit(one, (attributes) => {
+        attributes.count += 1;
+      });
+      takenAlong.letGo();
+
+      expect((await closing).outcome).toBe("stored");
+      expect(await attributesOf(one, cookie)).toMatchObject({ count: 2, own: true });
+    });
+
     it("take along what a request changed that ran through two of them", async () => {
       const { one, client } = await begin({ mode });
       const slow = await open(one, client.cookie);

@@ -43,12 +43,12 @@ export function renewed(renewals: readonly Renewal[], newest: Renewal): readonly
  * What became of a session under its former id:
  * - `ended`: by this renewal
  * - `destroyed`: by another request, before this renewal was done
- * - `renewed`: by another request before; the session goes on as `by`
+ * - `renewed`: by another request before; the session goes on as `by`, which has what this one had taken along: `base`
  */
 export type Ending =
   | { readonly kind: "ended" }
   | { readonly kind: "destroyed" }
-  | { readonly kind: "renewed"; readonly by: LiveSession };
+  | { readonly kind: "renewed"; readonly by: LiveSession; readonly base: AttributeTable };
 
 /** Who changes a session faster than it can be handed on changes it after its end. */
 const mostTries = 32;
@@ -121,7 +121,7 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
   let isUnsure = false;
   for (let tries = 0, outages = 0; tries < mostTries && outages < mostOutages; tries++) {
     // Where the answer was lost, the end that another request found may be this one.
-    if (former.destroyed && !isUnsure) return endingOf(renewal, keeper);
+    if (former.destroyed && !isUnsure) return endingOf(renewal, handedOn, keeper);
     if (isBehind()) {
       await handOn();
       continue; // others may have saved meanwhile
@@ -136,7 +136,7 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
     }
     if (isUnsure && !isBehind()) outages++;
   }
-  if (isUnsure && former.destroyed) return endingOf(renewal, keeper);
+  if (isUnsure && former.destroyed) return endingOf(renewal, handedOn, keeper);
   // Saved while its end was on its way to another node, as its own had not answered; or taken along by who saved it.
   handedOn = former.successor?.base ?? handedOn;
   if (isBehind()) await handOn();
@@ -144,12 +144,16 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
 }
 
 /** @returns undefined where it was ended by this renewal after all, whose answer was lost */
-async function endingOf({ former, next }: Renewal, keeper: Keeper): Promise<Ending | undefined> {
+async function endingOf(
+  { former, next }: Renewal,
+  base: AttributeTable,
+  keeper: Keeper,
+): Promise<Ending | undefined> {
   const { successor } = former;
   if (successor?.id === next.identity.id) return undefined;
   const found = successor && (successor.live ?? (await keeper.find(successor)));
   const by = found && heirOf(found);
-  return by === undefined ? { kind: "destroyed" } : { kind: "renewed", by };
+  return by === undefined ? { kind: "destroyed" } : { kind: "renewed", by, base };
 }
 
 /** What no node takes now is kept for all of them. @throws what is no outage */

@@ -328,9 +328,9 @@ export class RequestExchange implements SessionExchange {
       this.#renewals = this.#renewals.filter((other) => other !== renewal);
       if (ending.kind === "ended") continue;
 
-      const { next, base } = renewal;
+      const { next } = renewal;
       if (ending.kind === "renewed") {
-        this.#goOnWith(ending.by, base, next.table);
+        this.#goOnWith(ending.by, ending.base, next.table);
         await this.#keep(undefined);
       }
       await destroyWithHeirs(next, this.#keeper).catch(unlessOutage);
