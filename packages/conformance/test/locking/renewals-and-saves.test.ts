@@ -96,6 +96,21 @@ describe("what is saved under the old id while a session gets a new one", () => 
     expect((await attributesOf(running.start("app2"), cookie)).user).toBe("anna");
   });
 
+  it("goes along though the end got lost twice, also what is saved after that", async () => {
+    const { running, one, client } = await begin({ mode: "sticky", nodeIds: ["n1"] });
+    const renewing = await open(one, client.cookie);
+    await renewing.session!.regenerate(renewal);
+    const late = await open(one, client.cookie);
+    const node = running.nodes.n1!;
+    meetEnd(node, "never", async () => meetEnd(node, "never", async () => {}));
+
+    const { outcome, cookie } = await close(renewing);
+    late.session!.attributes.late = 1;
+
+    expect([outcome, (await close(late)).outcome]).toEqual(["stored", "stored"]);
+    expect((await attributesOf(running.start("app2"), cookie)).late).toBe(1);
+  });
+
   it("ends no renewal by meeting its end, which was lost before, and then its answer", async () => {
     const { running, one, client } = await begin({ mode: "sticky", nodeIds: ["n1"] });
     const renewing = await open(one, client.cookie);
@@ -157,6 +172,20 @@ it("what two requests changed goes along together to the new id that another pro
 
   expect(closed.map(({ outcome }) => outcome)).toEqual(["stored", "stored"]);
   expect((await attributesOf(other, closed[1]!.cookie)).count).toBe(2);
+});
+
+it("what a request changed goes along though its process has heard of the new id before", async () => {
+  const { running, one, client } = await begin({ mode: "sticky" });
+  const slow = await open(one, client.cookie);
+  const other = running.start("app2");
+  await client.visit(other, (_, session) => session.regenerate(renewal));
+  await running.clock.turn(2000); // so long takes the news that another process ended what this one has in memory
+
+  slow.session!.attributes.slow = 1;
+
+  const { outcome, cookie } = await close(slow);
+  expect(outcome).toBe("stored");
+  expect((await attributesOf(other, cookie)).slow).toBe(1);
 });
 
 describe("what goes along and meets another process' change of the same under the new id", () => {

@@ -86,9 +86,10 @@ export class Backups {
     if (local.live.destroyed) return "ended";
     if (local.live.unsaved || this.#runs.has(local)) return this.upTo(local, local.live.changes);
     const context = this.#context(local);
-    const kind = await restore(local.live, context, this.#parts);
-    if (kind === "stored") local.renewedMs = context.usedMs;
-    return kind;
+    const restored = await restore(local.live, context, this.#parts);
+    if (restored.kind === "stored") local.renewedMs = context.usedMs;
+    if (restored.kind === "ended") noteEnd(local.live, restored.successor, this.#parts);
+    return restored.kind;
   }
 
   /** Forgets a session that is destroyed. */

@@ -64,8 +64,7 @@ export function noteEnd(live: LiveSession, successor: Successor | undefined, { c
   const leads = successor !== undefined && clock.now() < successor.untilMs;
   if (leads && live.stored !== undefined && live.successor === undefined) {
     const { id, node } = successor;
-    const { heir, stored } = live;
-    live.successor = heir?.id === id ? heir : { id, node, base: stored.table };
+    live.successor = live.heirs.get(id) ?? { id, node, base: live.stored.table };
   }
 }
 

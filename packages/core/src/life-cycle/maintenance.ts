@@ -1,6 +1,8 @@
 import { type Background, forEachLimited } from "../background.js";
 import type { Parts } from "../parts.js";
+import type { Successor } from "../session/record.js";
 import type { Backups } from "./backups.js";
+import { noteEnd } from "./bury.js";
 import { load } from "./load.js";
 import type { LocalSession, LocalSessions } from "./local-sessions.js";
 
@@ -184,7 +186,7 @@ export function startMaintenance(
     const known = live.stored?.revision.version ?? "";
     const found = await load(live.identity, live.node, parts, leftMs);
     if (found === "absent") await putBack(local);
-    else if (found.kind === "ended") end(local);
+    else if (found.kind === "ended") end(local, found.successor);
     else if (found.revision.version < known) await putBack(local);
     else if (found.revision.version > known) giveUp(local);
     else {
@@ -200,7 +202,7 @@ export function startMaintenance(
     const leftMs = Math.max(1, live.idleTimeoutMs - idleMs);
     const found = await load(live.identity, live.node, parts, leftMs);
     if (found === "absent") return; // whoever has it puts it back; until then the doubt stays
-    if (found.kind === "ended") end(local);
+    if (found.kind === "ended") end(local, found.successor);
     else if (found.revision.version > (live.stored?.revision.version ?? "")) giveUp(local);
     else if (found.record.writeId === live.stored?.writeId) local.isDoubted = false;
   }
@@ -208,12 +210,13 @@ export function startMaintenance(
   /** Its node is gone or has lost it: the next one takes it, as the version that it is. */
   async function putBack(local: LocalSession): Promise<void> {
     const kind = await backups.restore(local);
-    if (kind === "ended") end(local);
+    if (kind === "ended") sessions.remove(local.live.identity.id);
     if (kind === "newer") giveUp(local);
   }
 
-  function end({ live }: LocalSession): void {
-    live.destroyed = true;
+  /** @param successor where it goes on, and whoever has it now with what they change */
+  function end({ live }: LocalSession, successor: Successor | undefined): void {
+    noteEnd(live, successor, parts);
     sessions.remove(live.identity.id);
   }
 

@@ -110,33 +110,36 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
   const end = endingRecord(former, successor, parts);
   let handedOn = renewal.base;
   const isBehind = () => keep === "all" && former.table !== handedOn;
+  /** Whoever meets the end before its answer is here knows by that where the session goes on, and with what. */
+  const lead = () => {
+    if (successor !== undefined) former.heirs.set(successor.id, { ...successor, live: next, base: handedOn });
+  };
   const handOn = async () => {
     // This request saves later than they did.
     next.adopt(parts.merge(handedOn, next.table, former.table, next.resolve));
     handedOn = former.table;
+    lead();
     if (former.successor !== undefined) former.successor = { ...former.successor, base: handedOn };
     await keeper.keep(next, next.changes, undefined);
   };
 
-  let isUnsure = false;
+  lead();
+  let isEnded: boolean | undefined = false;
   for (let tries = 0, outages = 0; tries < mostTries && outages < mostOutages; tries++) {
     // Where the answer was lost, the end that another request found may be this one.
-    if (former.destroyed && !isUnsure) return endingOf(renewal, handedOn, keeper);
+    if (former.destroyed && isEnded !== undefined) return endingOf(renewal, handedOn, keeper);
     if (isBehind()) {
       await handOn();
       continue; // others may have saved meanwhile
     }
-    if (successor !== undefined) former.heir = { ...successor, live: next, base: handedOn };
-    const isEnded = await endUnlessNewer(former, end, parts).catch(unlessOutage);
-    isUnsure = isEnded === undefined;
-    if (isEnded === true) {
-      former.destroyed = true;
-      former.successor ??= former.heir;
-      break;
-    }
-    if (isUnsure && !isBehind()) outages++;
+    isEnded = await endUnlessNewer(former, end, parts).catch(unlessOutage);
+    if (isEnded === true) break;
+    if (isEnded === undefined && !isBehind()) outages++;
   }
-  if (isUnsure && former.destroyed) return endingOf(renewal, handedOn, keeper);
+  if (isEnded !== true && former.destroyed) return endingOf(renewal, handedOn, keeper);
+  // Wherever its end has got to: in this process nobody saves under the former id from now on.
+  former.destroyed = true;
+  if (successor !== undefined) former.successor ??= former.heirs.get(successor.id);
   // Saved while its end was on its way to another node, as its own had not answered; or taken along by who saved it.
   handedOn = former.successor?.base ?? handedOn;
   if (isBehind()) await handOn();

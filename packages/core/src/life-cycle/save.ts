@@ -131,9 +131,9 @@ export async function restore(
   live: LiveSession,
   context: SaveContext,
   parts: Parts,
-): Promise<"stored" | "newer" | "ended"> {
+): Promise<{ readonly kind: "stored" | "newer" } | Ended> {
   const { stored } = live;
-  if (stored === undefined) return "stored";
+  if (stored === undefined) return { kind: "stored" };
   const version = { ...stored, version: stored.revision.version };
   const result = await parts.replicas.write({
     identity: live.identity,
@@ -145,11 +145,11 @@ export async function restore(
   });
   // Neither taken nor there: what is in memory is all there is of the session, and must not be given up for it.
   if (result.kind === "gone") throw new MsmError("MSM_ERR_SESSION_GONE", "no node kept the session's backup");
-  if (result.kind !== "stored") return result.kind;
+  if (result.kind !== "stored") return result;
   const from = live.node;
   if (live.stored === stored) live.moved(result.node.id, result.revision);
   tell(live, false, from, parts);
-  return "stored";
+  return result;
 }
 
 /**

@@ -97,8 +97,8 @@ export class LiveSession {
   resolve: ResolveEncoded;
   /** Of a session that is destroyed: where it goes on under a new id. */
   successor: Succession | undefined;
-  /** Of a session that a request of this process is about to end: what its successor will be, if nobody is faster. */
-  heir: Succession | undefined;
+  /** Of a session that requests of this process are about to end: by its id, what its successor will be if one is fastest. */
+  readonly heirs = new Map<string, Succession>();
 
   #stored: StoredState | undefined;
   /** What was stored before that, by this process. */
