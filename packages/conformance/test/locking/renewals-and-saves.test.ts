@@ -146,6 +146,25 @@ describe("what is saved under the old id while a session gets a new one", () => 
     expect((await attributesOf(running.start("app2"), cookie)).late).toBe(1);
   });
 
+  it('is kept under backup "async" where it meets a conflict, of which nobody can be told any more', async () => {
+    const { running, one, client } = await begin({
+      ...{ mode: "sticky", onConflict: "fail", nodeIds: ["n1"], backup: "async" },
+    });
+    const renewing = await open(one, client.cookie);
+    const late = await open(one, client.cookie);
+    await renewing.session!.regenerate(renewal);
+    renewing.session!.attributes.count = 1;
+    meetEnd(running.nodes.n1!, "before", async () => {
+      Object.assign(late.session!.attributes, { count: 2, late: true });
+      expect((await close(late)).outcome).toBe("stored");
+    });
+
+    await close(renewing);
+    await running.clock.turn(0);
+
+    expect(await attributesOf(running.start("app2"), client.cookie)).toMatchObject({ count: 2, late: true });
+  });
+
   it("is no conflict of two requests that go along together and changed different attributes", async () => {
     const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail" });
     const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];

@@ -14,7 +14,20 @@ export function conflictResolver(
   isStrict = parts.locking.isStrict,
 ): ResolveEncoded {
   const { onConflict: chosen } = parts.options;
-  const onConflict = isStrict && chosen === "last-write-wins" ? "fail" : chosen;
+  return resolverFor(isStrict && chosen === "last-write-wins" ? "fail" : chosen, identity, parts);
+}
+
+/** As `conflictResolver`, for changes that were acknowledged before: nobody can be told that they gave way. */
+export function resolverForAcknowledged(identity: SessionIdentity, parts: Parts): ResolveEncoded {
+  const { onConflict: chosen } = parts.options;
+  return resolverFor(chosen === "fail" ? "last-write-wins" : chosen, identity, parts);
+}
+
+function resolverFor(
+  onConflict: Parts["options"]["onConflict"],
+  identity: SessionIdentity,
+  parts: Parts,
+): ResolveEncoded {
   const tell = (attribute: string, kept: "mine" | "resolved" | "theirs") =>
     parts.events.emit("conflict", { session: identity.name, attribute, kept });
 

@@ -10,6 +10,7 @@ import type { Successor, SuccessorPlace } from "../session/record.js";
 import { identify, type SessionIdentity } from "../session/session-id.js";
 import { Backups } from "./backups.js";
 import { bury, noteEnd } from "./bury.js";
+import { resolverForAcknowledged } from "./conflicts.js";
 import type { SessionRequest } from "./exchange.js";
 import { Handovers } from "./handovers.js";
 import { type Keeper, tellSuccessor } from "./keeper.js";
@@ -421,7 +422,8 @@ function stickyKeeper(
     const { successor } = live;
     const next = successor.live ?? (await findHeir(successor));
     if (next === undefined) return;
-    next.adopt(parts.merge(live.successor.base, live.table, next.table, next.resolve));
+    const resolve = resolverForAcknowledged(next.identity, parts);
+    next.adopt(parts.merge(live.successor.base, live.table, next.table, resolve));
     live.successor = { ...live.successor, live: next, base: live.table };
     await backups.upTo(sessions.find(next) ?? sessions.adopt(next), next.changes);
   }
