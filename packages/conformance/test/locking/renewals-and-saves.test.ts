@@ -1,4 +1,4 @@
-import { MsmError, type Storage } from "@msm/core";
+import { MsmError, type RegenerateOptions, type Storage } from "@msm/core";
 import { describe, expect, it } from "vitest";
 import { attributesOf, begin, close, gatedStorage, homeOf, modes, open } from "./stage.js";
 
@@ -176,6 +176,71 @@ describe("what is saved under the old id while a session gets a new one", () => 
 
     expect(closed.map(({ outcome }) => outcome)).toEqual(["stored", "stored"]);
     expect(await attributesOf(running.start("app2"), client.cookie)).toMatchObject({ first: 1, second: 2 });
+  });
+});
+
+describe("a renewal that has ended the old id beside a change there", () => {
+  /** The end is on the node, and its answer comes when another request has changed the session, and `then` was called. */
+  async function endBesideAnother(
+    renews: RegenerateOptions,
+    more: Record<string, unknown>,
+    then: () => void,
+  ) {
+    const { running, one, client } = await begin({ mode: "sticky", nodeIds: ["n1"], ...more });
+    const old = client.cookie;
+    const [renewing, late] = [await open(one, old), await open(one, old)];
+    await renewing.session!.regenerate(renews);
+    renewing.session!.attributes.count = 1;
+    const node = running.nodes.n1!;
+    const { save } = node;
+    node.save = async (...args) => {
+      const saved = await save.apply(node, args);
+      if (!isEnd(args[1])) return saved;
+      node.save = save; // once
+      then();
+      late.session!.attributes.count = 7;
+      void close(late);
+      await running.clock.turn(0);
+      return saved;
+    };
+    const fail = () => {
+      node.save = () => Promise.reject(new MsmError("MSM_ERR_STORAGE_TIMEOUT", "no answer"));
+      return () => {
+        node.save = save;
+      };
+    };
+    return { running, renewing, old, fail };
+  }
+
+  it("has worked, and is in no conflict with that", async () => {
+    const { running, renewing } = await endBesideAnother({ keep: "all" }, { onConflict: "fail" }, () => {});
+
+    const { outcome, cookie } = await close(renewing);
+
+    expect(outcome).toBe("stored");
+    expect((await attributesOf(running.start("app2"), cookie)).count).toBe(1);
+  });
+
+  it.each([
+    ["without grace", { keep: "all" } as const, false],
+    ["without grace, with one more", { keep: "all" } as const, true],
+    ["with grace", renewal, false],
+    ["with grace, with one more", renewal, true],
+  ])("does not take that for another's end where it is tried again, %s", async (_, renews, again) => {
+    let succeed = () => {};
+    const { running, renewing, old, fail } = await endBesideAnother(renews, {}, () => {
+      succeed = fail();
+    });
+    expect((await renewing.commit()).outcome).toBe("failed");
+    succeed();
+    if (again) await renewing.session!.regenerate(renews);
+
+    const { outcome, cookie } = await close(renewing);
+
+    const other = running.start("app2");
+    expect(outcome).not.toBe("discarded");
+    expect((await attributesOf(other, cookie)).user).toBe("anna");
+    expect((await attributesOf(other, old)).user).toBe(renews === renewal ? "anna" : undefined);
   });
 });
 

@@ -16,6 +16,8 @@ export interface Renewal {
   readonly grace: boolean;
   /** The former's table when it was given up. */
   readonly base: AttributeTable;
+  /** Set once its end is on a node, with where that leads: a commit that failed behind it is tried again. */
+  readonly progress: { ended?: { readonly leadsTo: SuccessorPlace | undefined } };
 }
 
 /**
@@ -34,8 +36,10 @@ export function renewed(renewals: readonly Renewal[], newest: Renewal): readonly
         }
       : earlier,
   );
-  const isKnown =
-    former.announced && !former.destroyed && !renewals.some((earlier) => earlier.next === former);
+  const isUnknown = renewals.some(
+    ({ next: known, progress }) => known === former && former.stored === undefined && !progress.ended,
+  );
+  const isKnown = former.announced && !former.destroyed && !isUnknown;
   return isKnown ? [...redirected, newest] : redirected;
 }
 
@@ -62,11 +66,12 @@ const mostOutages = 2;
  * @throws MsmError MSM_ERR_CONFLICT
  */
 export async function endFormer(renewal: Renewal, keeper: Keeper, parts: Parts): Promise<Ending> {
-  const { former, keep, grace } = renewal;
+  const { former, next, keep, grace, progress } = renewal;
   // A log-in owes nothing to what was there before, and takes nothing of it.
   const other = keep === "none" ? undefined : await endUnlessEnded(renewal, keeper, parts);
   if (other !== undefined && (grace || other.kind === "destroyed")) return other;
-  await destroyWithHeirs(former, keeper, grace ? placeOf(renewal.next) : undefined).catch(unlessOutage);
+  const { leadsTo } = progress.ended ?? { leadsTo: grace ? placeOf(next) : undefined };
+  await destroyWithHeirs(former, keeper, leadsTo).catch(unlessOutage);
   return { kind: "ended" };
 }
 
@@ -105,7 +110,7 @@ export function heirOf(live: LiveSession): LiveSession | undefined {
  * @returns how another request ended the session; undefined where none did
  */
 async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): Promise<Ending | undefined> {
-  const { former, next, keep, grace } = renewal;
+  const { former, next, keep, grace, progress } = renewal;
   const successor = grace ? placeOf(next) : undefined;
   const end = endingRecord(former, successor, parts);
   let handedOn = renewal.base;
@@ -114,36 +119,50 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
   const lead = () => {
     if (successor !== undefined) former.heirs.set(successor.id, { ...successor, live: next, base: handedOn });
   };
-  const handOn = async () => {
+  const takeAlong = () => {
     // This request saves later than they did.
     next.adopt(parts.merge(handedOn, next.table, former.table, next.resolve));
     handedOn = former.table;
     lead();
     if (former.successor !== undefined) former.successor = { ...former.successor, base: handedOn };
-    await keeper.keep(next, next.changes, undefined);
   };
+  const keepNext = () => keeper.keep(next, next.changes, undefined);
 
   lead();
-  let isEnded: boolean | undefined = false;
+  let isUnsure = false;
   for (let tries = 0, outages = 0; tries < mostTries && outages < mostOutages; tries++) {
+    if (progress.ended !== undefined) break;
     // Where the answer was lost, the end that another request found may be this one.
-    if (former.destroyed && isEnded !== undefined) return endingOf(renewal, handedOn, keeper);
+    if (former.destroyed && !isUnsure) return endingOf(renewal, handedOn, keeper);
     if (isBehind()) {
-      await handOn();
+      takeAlong();
+      await keepNext();
       continue; // others may have saved meanwhile
     }
-    isEnded = await endUnlessNewer(former, end, parts).catch(unlessOutage);
-    if (isEnded === true) break;
-    if (isEnded === undefined && !isBehind()) outages++;
+    const isEnded = await endUnlessNewer(former, end, parts).catch(unlessOutage);
+    if (isEnded === true) progress.ended = { leadsTo: successor };
+    isUnsure = isEnded === undefined;
+    if (isUnsure && !isBehind()) outages++;
   }
-  if (isEnded !== true && former.destroyed) return endingOf(renewal, handedOn, keeper);
+  if (progress.ended === undefined && former.destroyed) return endingOf(renewal, handedOn, keeper);
   // Wherever its end has got to: in this process nobody saves under the former id from now on.
   former.destroyed = true;
   if (successor !== undefined) former.successor ??= former.heirs.get(successor.id);
   // Saved while its end was on its way to another node, as its own had not answered; or taken along by who saved it.
   handedOn = former.successor?.base ?? handedOn;
-  if (isBehind()) await handOn();
+  if (isBehind() && unlessConflict(takeAlong)) await keepNext();
   return undefined;
+}
+
+/** @returns false where it meets a conflict: whoever made the change is told, when they go along by themselves */
+function unlessConflict(takeAlong: () => void): boolean {
+  try {
+    takeAlong();
+    return true;
+  } catch (error) {
+    if (!(error instanceof MsmError) || error.code !== "MSM_ERR_CONFLICT") throw error;
+    return false;
+  }
 }
 
 /** @returns undefined where it was ended by this renewal after all, whose answer was lost */

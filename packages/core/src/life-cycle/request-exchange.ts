@@ -373,7 +373,7 @@ export class RequestExchange implements SessionExchange {
     // What this request changed goes to the new session alone: others may hold the old one, and know its id.
     view.revert();
     this.#endedHere = true;
-    this.#renewals = renewed(this.#renewals, { former, next, keep, grace, base });
+    this.#renewals = renewed(this.#renewals, { former, next, keep, grace, base, progress: {} });
     this.#view = this.#enter(next);
     this.#owed = next.owedFromStart;
     this.#lost = undefined;
