@@ -146,23 +146,50 @@ describe("what is saved under the old id while a session gets a new one", () => 
     expect((await attributesOf(running.start("app2"), cookie)).late).toBe(1);
   });
 
-  it('is kept under backup "async" where it meets a conflict, of which nobody can be told any more', async () => {
-    const { running, one, client } = await begin({
-      ...{ mode: "sticky", onConflict: "fail", nodeIds: ["n1"], backup: "async" },
-    });
-    const renewing = await open(one, client.cookie);
+  it('is kept under backup "async" where it meets a conflict with another process, as nobody can be told any more', async () => {
+    const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail", backup: "async" });
     const late = await open(one, client.cookie);
-    await renewing.session!.regenerate(renewal);
-    renewing.session!.attributes.count = 1;
-    meetEnd(running.nodes.n1!, "before", async () => {
-      Object.assign(late.session!.attributes, { count: 2, late: true });
-      expect((await close(late)).outcome).toBe("stored");
+    const other = running.start("app2");
+    await client.visit(other, async (attributes, session) => {
+      await session.regenerate(renewal);
+      attributes.count = 1;
     });
 
-    await close(renewing);
+    Object.assign(late.session!.attributes, { count: 2, late: true });
+    expect((await close(late)).outcome).toBe("stored");
     await running.clock.turn(0);
 
-    expect(await attributesOf(running.start("app2"), client.cookie)).toMatchObject({ count: 2, late: true });
+    const cookie = client.cookie!.replace("app2", "app1");
+    expect(await attributesOf(running.start("app3"), cookie)).toMatchObject({ count: 2, late: true });
+  });
+
+  it.each([
+    ["with grace", renewal, { code: "MSM_ERR_CONFLICT" }],
+    ["without", { keep: "all" } as const, { outcome: "discarded" }],
+  ])('is told under backup "async" while the end is on its way, %s', async (_, renews, told) => {
+    const { running, one, client } = await begin({
+      ...{ mode: "sticky", onConflict: "fail", backup: "async", nodeIds: ["n1"] },
+    });
+    const [renewing, late] = [await open(one, client.cookie), await open(one, client.cookie)];
+    await renewing.session!.regenerate(renews);
+    renewing.session!.attributes.count = 1;
+    const node = running.nodes.n1!;
+    const { save } = node;
+    let closing: ReturnType<typeof close> | undefined;
+    node.save = async (...args) => {
+      const saved = await save.apply(node, args);
+      if (!isEnd(args[1])) return saved;
+      node.save = save; // once
+      late.session!.attributes.count = 2;
+      closing = close(late);
+      await running.clock.turn(0);
+      return saved;
+    };
+
+    const { outcome, cookie } = await close(renewing);
+
+    expect([outcome, await closing]).toMatchObject(["stored", told]);
+    expect((await attributesOf(running.start("app2"), cookie)).count).toBe(1);
   });
 
   it("is no conflict of two requests that go along together and changed different attributes", async () => {

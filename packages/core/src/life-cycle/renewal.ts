@@ -139,7 +139,13 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
       await keepNext();
       continue; // others may have saved meanwhile
     }
-    const isEnded = await endUnlessNewer(former, end, parts).catch(unlessOutage);
+    let isEnded: boolean | undefined;
+    former.endsUnderWay++;
+    try {
+      isEnded = await endUnlessNewer(former, end, parts).catch(unlessOutage);
+    } finally {
+      former.endsUnderWay--;
+    }
     if (isEnded === true) progress.ended = { leadsTo: successor };
     isUnsure = isEnded === undefined;
     if (isUnsure && !isBehind()) outages++;

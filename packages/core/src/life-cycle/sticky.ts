@@ -381,7 +381,9 @@ function stickyKeeper(
         backups.postpone(local);
         return "kept";
       }
-      if (options.backup === "async" && !isLagging(local)) {
+      // Beside its end a change may meet a conflict under the new id, which its request must be told.
+      const isBesideEnd = live.endsUnderWay > 0;
+      if (options.backup === "async" && !isLagging(local) && !isBesideEnd) {
         background.run(() => backUpLater(local, change).catch((error: unknown) => tellFailed(live, error)));
         return "stored";
       }

@@ -99,6 +99,8 @@ export class LiveSession {
   successor: Succession | undefined;
   /** Of a session that requests of this process are about to end: by its id, what its successor will be if one is fastest. */
   readonly heirs = new Map<string, Succession>();
+  /** How many requests of this process have sent a node the end of it, and have no answer yet. */
+  endsUnderWay = 0;
 
   #stored: StoredState | undefined;
   /** What was stored before that, by this process. */
