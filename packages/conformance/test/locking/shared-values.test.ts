@@ -358,6 +358,24 @@ describe("a refused change of a sticky session", () => {
     expect((await attributesOf(one, client.cookie)).count).toBe(5);
   });
 
+  it("is told by regenerate() also where another process changed the same", async () => {
+    const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail" });
+    const [late, other] = [await open(one, client.cookie), await open(one, client.cookie)];
+    late.session!.attributes.count = 1;
+    await testClient(client.cookie).visit(running.start("app2"), (attributes) => {
+      attributes.count = 5;
+    });
+    other.session!.attributes.own = true;
+    expect((await close(other)).outcome).toBe("stored");
+
+    await expect(late.session!.regenerate({ keep: "all" })).rejects.toMatchObject({
+      code: "MSM_ERR_CONFLICT",
+    });
+
+    expect((await close(late)).code).toBe("MSM_ERR_CONFLICT");
+    expect((await attributesOf(one, client.cookie)).count).toBe(5);
+  });
+
   it("refuses nobody who only reads, however long other requests stay open", async () => {
     const { running, one, client, id } = await begin({ mode: "sticky", onConflict: "fail" });
     const stream = await open(one, client.cookie);

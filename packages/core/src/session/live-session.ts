@@ -516,6 +516,11 @@ export class LiveSession {
     return this.#values.has(name) ? this.#codec.encode(this.#values.get(name)) : this.#table.get(name);
   }
 
+  /** The bytes that a fold would give an attribute. @throws MsmError MSM_ERR_CODEC, and MSM_ERR_CONFLICT from `resolve` */
+  bytesToFold(name: string): Uint8Array | undefined {
+    return this.#resolved(name, this.encoded(name));
+  }
+
   /** The bytes that a value would have. @throws MsmError MSM_ERR_CODEC */
   encode(value: unknown): Uint8Array | undefined {
     return this.#codec.encode(value);
@@ -649,14 +654,24 @@ export class LiveSession {
   }
 
   #resolvedBytes(name: string): Uint8Array | undefined {
-    const mine = this.#codec.encode(this.#values.get(name));
+    const mine = this.encoded(name);
     if (!this.#contested.has(name)) return mine;
+    const isOverwritten = !sameBytes(this.#contested.get(name), this.#table.get(name));
+    try {
+      return this.#resolved(name, mine);
+    } finally {
+      this.#contested.delete(name);
+      // What `resolve` gives is decoded anew, and theirs stands where it throws.
+      if (isOverwritten) this.#values.delete(name);
+    }
+  }
 
+  /** What stands of an attribute that a merge may have changed as well. */
+  #resolved(name: string, mine: Uint8Array | undefined): Uint8Array | undefined {
+    if (!this.#contested.has(name)) return mine;
     const base = this.#contested.get(name);
     const theirs = this.#table.get(name);
-    this.#contested.delete(name);
     if (sameBytes(base, theirs)) return mine;
-    this.#values.delete(name); // what `resolve` gives is decoded anew, and theirs stands where it throws
     if (sameBytes(mine, base) || (mine === undefined && theirs === undefined)) return theirs;
     return this.resolve({ name, base, mine, theirs });
   }

@@ -107,7 +107,7 @@ export class SessionView {
     this.#catchUpAll();
     const table = new Map(this.live.table);
     for (const name of this.#marks.keys()) {
-      const bytes = this.live.encoded(name);
+      const bytes = this.live.bytesToFold(name);
       if (bytes === undefined) table.delete(name);
       else table.set(name, bytes);
     }
