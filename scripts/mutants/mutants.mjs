@@ -65,6 +65,9 @@ const modeSwitch = (title) => ({
   title: `reconfigure({ mode }) while exchanges are open ${title}`,
 });
 
+/** @param {string} file @param {string} title @returns {Catcher} */
+const renewals = (file, title) => ({ file: `${tests}/locking/${file}.test.ts`, title });
+
 /**
  * The defects that the tests must catch. Those of one kind stand together: the kind, a slash, the place.
  * @type {readonly Mutant[]}
@@ -891,6 +894,93 @@ export const mutants = [
     catchers: [
       modeSwitch("lets an exchange end in sticky mode; what it saves is seen in non-sticky mode"),
       modeSwitch("keeps a session locked for the request that has it, from non-sticky to sticky"),
+    ],
+  },
+  {
+    name: "renewal-beside-saves/answer-from-before",
+    breaks:
+      "what a node said before a save is merged after it: what was acknowledged under the old id gives way to what was before",
+    changes: [
+      {
+        file: `${core}/life-cycle/bury.ts`,
+        find: 'result.kind === "newer" && live.stored === stored',
+        replace: 'result.kind === "newer"',
+      },
+    ],
+    catchers: [
+      renewals(
+        "renewals-and-saves",
+        "a save under the old id that the end of it meets on the node counts, and so does the next one, which the node had not yet when it was asked",
+      ),
+    ],
+  },
+  {
+    name: "renewal-beside-saves/own-save-unknown",
+    breaks: "a save whose answer is yet to come is taken for another process', and its request refused",
+    changes: [
+      {
+        file: `${core}/session/live-session.ts`,
+        find: "this.#underWay.get(theirs.writeId) ?? ",
+        replace: "",
+      },
+    ],
+    catchers: [
+      renewals(
+        "renewals-and-saves",
+        "a save under the old id that the end of it meets on the node is no conflict with itself, though its answer is yet to come",
+      ),
+    ],
+  },
+  {
+    name: "renewal-beside-saves/refused-untold",
+    breaks: "what goes along to the new id and gives way there is acknowledged",
+    changes: [
+      {
+        file: `${core}/life-cycle/request-exchange.ts`,
+        find: "next.adopt(merged)",
+        replace: "next.rebase(merged)",
+      },
+    ],
+    catchers: [
+      renewals(
+        "renewals-and-saves",
+        "what goes along and meets another process' change of the same under the new id is refused, and its request is told so",
+      ),
+    ],
+  },
+  {
+    name: "renewal-beside-saves/taken-along-twice",
+    breaks:
+      "of two renewals at once, the one that gives way brings back what the other's session has gone on from",
+    changes: [
+      {
+        file: `${core}/life-cycle/request-exchange.ts`,
+        find: "this.#goOnWith(ending.by, ending.base, next.table)",
+        replace: "this.#goOnWith(ending.by, renewal.base, next.table)",
+      },
+    ],
+    catchers: [
+      renewals(
+        "renewals-at-once",
+        "plain renewals of the id and other requests at once, sticky overwrite nothing under the id that stands with what the other one had taken along",
+      ),
+    ],
+  },
+  {
+    name: "renewal-beside-saves/put-back",
+    breaks: "a request puts back its value that another had replaced, and a third one's commit had taken",
+    changes: [
+      {
+        file: `${core}/session/session-view.ts`,
+        find: " && !this.live.isFoldedSince(name, mark.moment)",
+        replace: "",
+      },
+    ],
+    catchers: [
+      renewals(
+        "shared-values",
+        "what one request of a sticky session gives up brings no earlier value back once its value was committed with another's",
+      ),
     ],
   },
 ];

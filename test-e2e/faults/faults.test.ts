@@ -22,6 +22,7 @@ const chosen: readonly (readonly [row: string, cell: Cell])[] = [
   ["F16a", { storage: "redis", mode: "non-sticky" }],
   ["F17", { storage: "memcached", mode: "non-sticky" }],
   ["F19", { storage: "redis", mode: "sticky" }],
+  ["F22", { storage: "redis", mode: "sticky" }],
   ["F24", { storage: "memcached", mode: "non-sticky" }],
 ];
 
