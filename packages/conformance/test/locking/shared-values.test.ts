@@ -427,6 +427,21 @@ describe("a refused change of a sticky session", () => {
     expect((await attributesOf(running.start("app2"), client.cookie)).count).toBe(2);
   });
 
+  it("is told to who counts once more, though another request's commit took the first increment along", async () => {
+    const { running, one, client } = await begin({ mode: "sticky", onConflict: "fail" });
+    const [first, second] = [await open(one, client.cookie), await open(one, client.cookie)];
+    first.session!.attributes.count += 1;
+    second.session!.attributes.count += 1;
+    await testClient(client.cookie).visit(running.start("app2"), (attributes) => {
+      attributes.count = 1;
+    });
+    expect((await close(first)).code).toBe("MSM_ERR_CONFLICT");
+
+    second.session!.attributes.count += 1;
+
+    expect((await close(second)).code).toBe("MSM_ERR_CONFLICT");
+  });
+
   it("is told to who has lost the lock, where another increment follows it", async () => {
     const { running, one, client } = await begin({
       mode: "sticky",

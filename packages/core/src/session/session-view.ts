@@ -61,6 +61,9 @@ export class SessionView {
   }
 
   assign(name: string, value: unknown): void {
+    const mark = this.#marks.get(name);
+    const refusal = mark?.isAssigned === true ? this.#refusalOf(name, mark) : undefined;
+    if (refusal !== undefined) this.#lose(name, refusal);
     const seen = this.#seen.get(name);
     if (seen !== undefined && this.#mayHaveChangedSince(name, seen, value))
       this.#assignInConflict(name, seen, value);
@@ -182,10 +185,8 @@ export class SessionView {
 
   /** Sees to it that what this request did to an attribute is still there, whatever others did meanwhile. */
   #catchUp(name: string, mark: Mark): void {
-    const refusal = this.live.refusalSince(name, mark.moment);
-    const isStillThere = mark.object !== undefined && mark.object === this.live.read(name);
-    // Another request's commit had taken it along, and was refused.
-    if (refusal !== undefined && !isStillThere) {
+    const refusal = this.#refusalOf(name, mark);
+    if (refusal !== undefined) {
       this.#lose(name, refusal);
       return;
     }
@@ -193,6 +194,13 @@ export class SessionView {
     // Another request that had assigned the same has taken it back; what a commit took, or something in its place, stays.
     const isTakenBack = !this.live.holdsValue(name) && !this.live.isFoldedSince(name, mark.moment);
     if (mark.isAssigned && isTakenBack) this.live.assign(name, mark.assigned, this);
+  }
+
+  /** Why what this request did to an attribute was refused, as another request's commit had taken it along. */
+  #refusalOf(name: string, { object, moment }: Mark): MsmError | undefined {
+    const refusal = this.live.refusalSince(name, moment);
+    if (refusal === undefined || object === undefined) return refusal;
+    return object === this.live.read(name) ? undefined : refusal;
   }
 
   #see(name: string, value: unknown, isMine: boolean): void {
