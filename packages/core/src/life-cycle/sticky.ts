@@ -20,6 +20,7 @@ import { type LocalSession, LocalSessions } from "./local-sessions.js";
 import { type Maintenance, startMaintenance } from "./maintenance.js";
 import type { Mode } from "./mode.js";
 import { OpenExchanges } from "./open-exchanges.js";
+import { RecentEnds } from "./recent-ends.js";
 import { heirOf } from "./renewal.js";
 import { noRequest, RequestExchange } from "./request-exchange.js";
 import { mergeWith, type Saved } from "./save.js";
@@ -38,6 +39,7 @@ export type InProcessOptions = Omit<ResolvedStickyOptions, "kind" | "route"> & {
 export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
   const exchanges = new OpenExchanges();
   const sessions = new LocalSessions(options, parts);
+  const recentEnds = new RecentEnds(parts);
   const backups = new Backups(options, parts);
   const background = new Background();
   const dying = new Map<string, LiveSession>();
@@ -51,7 +53,7 @@ export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
   const locks = new LocalLocks(parts);
   const keeper = stickyKeeper(
     options,
-    { exchanges, sessions, dying, backups, background, maintenance, locks, takeOver },
+    { exchanges, sessions, dying, recentEnds, backups, background, maintenance, locks, takeOver },
     parts,
   );
 
@@ -83,6 +85,7 @@ export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
     async drain() {
       maintenance.stop();
       handovers.stop();
+      recentEnds.stop();
       await Promise.allSettled(backups.unsaved.map((local) => backups.upTo(local, local.live.changes)));
       await background.drain();
       if (!parts.ring.isOff)
@@ -166,7 +169,7 @@ export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
       const tellOwner = (live: LiveSession) => handovers.tell(route, live.identity);
       return {
         live: revive(identity, found, parts),
-        keeper: visitorKeeper(route, tellOwner, exchanges, parts),
+        keeper: visitorKeeper(route, tellOwner, recentEnds, exchanges, parts),
       };
     }
     const taken = await takeOver({ id: identity.id, node: found.node.id, route: options.route, value: "" });
@@ -333,6 +336,7 @@ interface StickyParts {
   readonly sessions: LocalSessions;
   /** Sessions by id that ended a short while ago: a node may still give the session, and nobody may have it. */
   readonly dying: Map<string, LiveSession>;
+  readonly recentEnds: RecentEnds;
   readonly locks: LocalLocks;
   readonly takeOver: (cookie: CarriedSession) => Promise<LocalSession | undefined>;
   readonly backups: Backups;
@@ -342,7 +346,7 @@ interface StickyParts {
 
 function stickyKeeper(
   options: InProcessOptions,
-  { exchanges, sessions, dying, locks, takeOver, backups, background, maintenance }: StickyParts,
+  { exchanges, sessions, dying, recentEnds, locks, takeOver, backups, background, maintenance }: StickyParts,
   parts: Parts,
 ): Keeper {
   const { clock, events, ring } = parts;
@@ -398,6 +402,7 @@ function stickyKeeper(
       sessions.remove(id);
       if (local !== undefined) backups.forget(local);
       dying.set(id, live);
+      recentEnds.note(live, successor);
       // Somebody may have asked a node before, and get its answer yet.
       return bury(live, parts, successor).finally(() => clock.after(answersWithinMs, () => dying.delete(id)));
     },

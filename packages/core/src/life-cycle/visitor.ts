@@ -5,6 +5,7 @@ import { bury, noteEnd } from "./bury.js";
 import type { Keeper } from "./keeper.js";
 import { findAndRevive, isFound, load, revive } from "./load.js";
 import type { OpenExchanges } from "./open-exchanges.js";
+import type { RecentEnds } from "./recent-ends.js";
 import { save } from "./save.js";
 
 /**
@@ -12,11 +13,13 @@ import { save } from "./save.js";
  * owner's, which is told.
  * @param owner the route of the process that owns the session
  * @param tellOwner tells that process that the session was changed or ended
+ * @param recentEnds what this process ended
  * @param exchanges those of this process' mode
  */
 export function visitorKeeper(
   owner: string,
   tellOwner: (live: LiveSession) => void,
+  recentEnds: Pick<RecentEnds, "note">,
   exchanges: OpenExchanges,
   parts: Parts,
 ): Keeper {
@@ -35,7 +38,10 @@ export function visitorKeeper(
       noteEnd(live, saved.successor, parts);
       return "discarded";
     },
-    destroy: (live, successor) => bury(live, parts, successor).finally(() => tellOwner(live)),
+    destroy(live, successor) {
+      recentEnds.note(live, successor);
+      return bury(live, parts, successor).finally(() => tellOwner(live));
+    },
     find: ({ id, node }) => findAndRevive(identify(id), node, parts),
     async reload(live) {
       const found = await load(live.identity, live.node, parts);
