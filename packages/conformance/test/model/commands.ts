@@ -100,6 +100,34 @@ const anyCommand: fc.Arbitrary<Command> = fc.oneof(
 /** What happens in a story: any length is as likely as any other. */
 export const anyCommands = fc.noBias(fc.array(anyCommand, { maxLength: 70, size: "max" }));
 
+const renewalCommand = fc.oneof(
+  command(12, {
+    do: is("open"),
+    client: few(1),
+    process: few(2),
+    url: is("/"),
+    lock: fc.constant(undefined),
+  }),
+  command(12, { do: is("count"), request, atOnce: fc.constant(true) }),
+  command(3, { do: is("assign"), request, slot }),
+  command(3, { do: is("push"), request, reads: fc.boolean() }),
+  command(6, { do: fc.constantFrom("commit", "commit", "save"), request }),
+  command(12, { do: is("finish"), request }),
+  command(6, {
+    do: is("regenerate"),
+    request,
+    keep: fc.constantFrom("all", "all, with grace", "all, with grace"),
+  }),
+  command(1, { do: is("turn"), ms: fc.constantFrom(1, 100, 600), idly: fc.boolean() }),
+  command(1, {
+    do: is("trouble"),
+    fates: fc.array(fc.constantFrom(...fates), { minLength: 1, maxLength: 2 }),
+  }),
+) as fc.Arbitrary<Command>;
+
+/** What happens in a story of requests that change a session at once, while some of them give it new ids. */
+export const renewals = fc.noBias(fc.array(renewalCommand, { maxLength: 50, size: "max" }));
+
 /** What a story is played with. */
 export interface Setting {
   readonly mode: "sticky" | "non-sticky";

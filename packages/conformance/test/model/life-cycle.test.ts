@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, it, vi } from "vitest";
 import { repeatableNumber } from "./chance.js";
-import { anyCommands, anySetting } from "./commands.js";
+import { anyCommands, anySetting, renewals } from "./commands.js";
 import { runsOf, storiesEach } from "./runs.js";
 import { play } from "./story.js";
 
@@ -18,6 +18,13 @@ describe("whatever a storage does with requests and replies", () => {
     it(`keeps every promise: ${mode}, ${storiesEach} stories`, async () => {
       await fc.assert(
         fc.asyncProperty(anySetting(mode), anyCommands, fc.scheduler(), play),
+        runsOf(storiesEach),
+      );
+    }, 3_000_000);
+
+    it(`keeps every promise while sessions get new ids: ${mode}, ${storiesEach} stories`, async () => {
+      await fc.assert(
+        fc.asyncProperty(anySetting(mode), renewals, fc.scheduler(), play),
         runsOf(storiesEach),
       );
     }, 3_000_000);

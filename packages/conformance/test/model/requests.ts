@@ -509,6 +509,9 @@ export class Requests {
     const { user } = request.client;
     const next = this.#world.ledger.begin(session.id, user, keep === "all" ? former : undefined);
     if (grace) former.successor = next;
+    // An id that nobody knows yet, and that is given up at once, leads nowhere: nor do those that would lead to it.
+    else
+      for (const earlier of request.retired) if (earlier.successor === former) earlier.successor = undefined;
     this.#goOver(request, next);
     request.retired = [...request.retired, former];
   }
@@ -813,7 +816,8 @@ function giveWay(covered: readonly Write[]): void {
 function isStoredAnew(session: ModelSession, retired: readonly ModelSession[]): boolean {
   const former = retired.at(-1);
   if (!session.isRenewal || former === undefined) return false;
-  return former.stored || isStoredAnew(former, retired.slice(0, -1));
+  const isKnown = former.stored || former.keptBy !== undefined;
+  return isKnown || isStoredAnew(former, retired.slice(0, -1));
 }
 
 const hasCode = (error: unknown, code: string) => error instanceof MsmError && error.code === code;
