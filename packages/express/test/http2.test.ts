@@ -83,7 +83,8 @@ it("saves before the head goes out, also of a stream", async () => {
   const save = storage.save.bind(storage);
   storage.save = async (...args) => {
     await new Promise((resolve) => setImmediate(resolve));
-    notes.push("saved");
+    // What processes tell each other is saved at any time.
+    if (!args[0].includes("notices")) notes.push("saved");
     return save(...args);
   };
   const manager = createSessionManager({ secret, nodes: [{ storage }] });

@@ -257,6 +257,7 @@ for (const { kind, skip, reason } of nodeKinds) {
         expect(await endOf(last)).toEqual({ code: 0, signal: null });
 
         for (const { cookie } of clients) {
+          if (cookie === undefined) continue; // it was about to begin anew
           for (const { storage } of nodes) {
             const lease = { token: "a-lease-of-this-test-alone", ttlMs: 3000 };
             expect((await storage.load(keyOf(partsOf(cookie).id), { lease })).kind).not.toBe("locked");
