@@ -9,13 +9,14 @@ import { findServer, isListening, type Running, start, waitUntil } from "./proce
 import { readRepositoryFile } from "./reference-docs.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const examples = [...readRepositoryFile("README.md").matchAll(/^```js\n([\s\S]*?)^```$/gm)].map(
-  ([, code = ""]) => code,
-);
+const programsOf = (page: string) =>
+  [...readRepositoryFile(page).matchAll(/^```js\n([\s\S]*?)^```$/gm)].map(([, code = ""]) => code);
+const examples = programsOf("README.md");
+const fromMsm = programsOf("docs/coming-from-memcached-session-manager.md");
 const memcached = findServer("memcached");
 
-it("README.md has one program, and the tests below run it", () => {
-  expect(examples).toHaveLength(1);
+it("README.md and the page for users of memcached-session-manager have one program each, and the tests below run it", () => {
+  expect([examples.length, fromMsm.length]).toEqual([1, 1]);
 });
 
 describe.each(["express", "express4"])("README.md, the application with %s", (express) => {
@@ -94,6 +95,16 @@ describe.each(["express", "express4"])("README.md, the application with %s", (ex
     expect((await visit(first.cookie)).text).toBe("You were here 3 times.");
   });
 
+  it("what an application under memcached-session-manager becomes serves sticky sessions, its route last in the cookie", async () => {
+    const { visit } = await startApplication(await startNodes(), "", fromMsm[0]);
+
+    const first = await visit();
+
+    expect(first.text).toBe("You were here 1 times.");
+    expect(first.cookie).toMatch(/^sid=.*\.app1$/);
+    expect((await visit(first.cookie)).text).toBe("You were here 2 times.");
+  });
+
   /** The two options that README tells to add. */
   function sticky(route: string): string {
     return `mode: "sticky", route: "${route}",`;
@@ -104,9 +115,13 @@ describe.each(["express", "express4"])("README.md, the application with %s", (ex
     return { port1, port2, n1: await startMemcached(port1), n2: await startMemcached(port2) };
   }
 
-  async function startApplication(nodes: { port1: number; port2: number }, moreOptions = "") {
+  async function startApplication(
+    nodes: { port1: number; port2: number },
+    moreOptions = "",
+    program = examples[0] ?? "",
+  ) {
     const port = await freePort();
-    const code = replaceAll(examples[0] ?? "", {
+    const code = replaceAll(program, {
       "session({": `session({ ${moreOptions}`,
       "cache1:11211": `127.0.0.1:${nodes.port1}`,
       "cache2:11211": `127.0.0.1:${nodes.port2}`,
