@@ -866,6 +866,26 @@ export const mutants = [
     ],
   },
   {
+    name: "fork-overwritten/met-late",
+    breaks: "what a session meets late pushes the newest of its versions out of those that its records name",
+    changes: [
+      {
+        file: `${core}/session/live-session.ts`,
+        find: "if (beside.length === 0) return [...before, ...theirs];",
+        replace: "if (beside.length === 0) return [...theirs.slice(0, -1), ...before, ...theirs.slice(-1)];",
+      },
+    ],
+    catchers: [
+      forked(
+        "a copy that comes late changes nothing, though a request that met another's save has gone on from there since",
+      ),
+      {
+        file: `${core}/session/live-session.test.ts`,
+        title: "are in the order in which they came, the newest last, whichever it met late",
+      },
+    ],
+  },
+  {
     name: "mode-switch/former-exchanges-not-told-of",
     breaks: "what an exchange of the former mode saved is not seen in memory, and overwritten",
     changes: [

@@ -115,3 +115,24 @@ it("a save that goes elsewhere overwrites nothing that is on the nodes which it 
     expect(await attributesOf(running.start(), each)).toMatchObject({ first: 1, second: 2 });
   }
 });
+
+it("a copy that comes late changes nothing, though a request that met another's save has gone on from there since", async () => {
+  const addUp = ({ base, mine, theirs }: Record<"base" | "mine" | "theirs", unknown>) =>
+    Number(mine) + Number(theirs) - Number(base);
+  const { running, one, client } = await begin({ mode: "non-sticky", onConflict: addUp });
+  const other = running.nodes[homeOf(client.cookie) === "n1" ? "n2" : "n1"]!;
+  const count = (process = one) => client.visit(process, (attributes) => void attributes.count++);
+  for (let before = 0; before < 10; before++) await count();
+  const [late, meeting] = [await open(one, client.cookie), await open(running.start(), client.cookie)];
+  for (const { session } of [late, meeting]) session!.attributes.count++;
+
+  const copied = holdNext(other, "putIfNewer", "before it");
+  const closing = close(late);
+  await copied.arrived; // it is saved, and its copy is on its way
+  await count(running.start());
+  await close(meeting);
+  copied.letGo();
+
+  expect((await closing).outcome).toBe("stored");
+  expect(await attributesOf(running.start(), client.cookie)).toMatchObject({ count: 13 });
+});

@@ -297,3 +297,55 @@ describe("a live session that failed to fold", () => {
     expect(work()).toEqual({ decoded: 1, encoded: 3 });
   });
 });
+
+describe("what a session and another version of it have in common", () => {
+  const theirs = (writeId: string, ancestors: readonly string[], values: Record<string, unknown>) => ({
+    node: "n1",
+    writeId,
+    ancestors,
+    revision: { version: "9" },
+    table: tableOf(values),
+    idleTimeoutMs: 1000,
+  });
+
+  it("is its own write of unknown outcome, where the other is that or goes on from it", () => {
+    const { live } = liveWith({ a: 1 });
+    live.noteUncertain("mine", tableOf({ a: 2 }));
+    live.noteUncertain("newer", tableOf({ a: 3 }));
+
+    const commonWith = (writeId: string, ancestors: readonly string[]) =>
+      [...live.commonWith(theirs(writeId, ancestors, { a: 5 }))].map(([, value]) => String(value));
+
+    expect(commonWith("mine", ["0"])).toEqual(["2"]);
+    expect(commonWith("another", ["0", "mine"])).toEqual(["2"]);
+    expect(commonWith("another", ["0", "mine", "newer", "third"])).toEqual(["3"]);
+    expect(commonWith("another", ["0"])).toEqual(["1"]);
+  });
+});
+
+describe("the versions that a session contains", () => {
+  const state = (writeId: string, ancestors: readonly string[]) => ({
+    node: "n1",
+    writeId,
+    ancestors,
+    revision: { version: "9" },
+    table: tableOf({}),
+    idleTimeoutMs: 1000,
+  });
+  const containedAfter = (...states: (readonly [writeId: string, ancestors: readonly string[]])[]) => {
+    const { live } = liveWith({});
+    for (const [writeId, ancestors] of states) live.takeIn(state(writeId, ancestors));
+    return [...live.contained].join(" ");
+  };
+
+  it("are in the order in which they came, the newest last, whichever it met late", () => {
+    expect(containedAfter(["2", ["0", "1"]], ["5", ["0", "1", "2", "3", "4"]])).toBe("0 1 2 3 4 5");
+    expect(containedAfter(["2", ["0", "1"]], ["9", ["7", "8"]])).toBe("0 1 2 7 8 9");
+  });
+
+  it("are the newest of both sides at the end, where two were made of the same one", () => {
+    expect(containedAfter(["b", ["0", "a"]], ["6", ["0", "1", "2", "3", "4", "5"]])).toBe(
+      "0 1 2 a b 3 4 5 6",
+    );
+  });
+});

@@ -106,7 +106,7 @@ export class LiveSession {
   /** What was stored before that, by this process. */
   #previous: StoredState | undefined;
   /** Write ids of the versions that this session contains, the newest last. */
-  readonly #contained: string[] = [];
+  #contained: readonly string[] = [];
   readonly #codec: Codec;
   readonly #maxTableBytes: number;
   #idleTimeoutMs: number;
@@ -267,13 +267,21 @@ export class LiveSession {
    */
   commonWith(theirs: StoredState): AttributeTable {
     const mine = this.#stored;
-    const own = this.#underWay.get(theirs.writeId) ?? this.#uncertain.get(theirs.writeId);
+    const own = this.#newestOwnIn(theirs);
     if (own !== undefined || mine === undefined) return own ?? emptyTable;
     if (theirs.writeId === mine.writeId) return mine.table;
     if (theirs.revision.version > mine.revision.version) return mine.table;
     const isSibling = theirs.revision.version === mine.revision.version;
     if (isSibling && this.#previous !== undefined) return this.#previous.table;
     return new Map([...mine.table].filter(([name, bytes]) => sameBytes(bytes, theirs.table.get(name))));
+  }
+
+  /** What this session wrote, without knowing what became of it, and another version is or goes on from. */
+  #newestOwnIn({ writeId, ancestors }: StoredState): AttributeTable | undefined {
+    const own = [...ancestors, writeId].findLast(
+      (each) => this.#underWay.has(each) || this.#uncertain.has(each),
+    );
+    return own === undefined ? undefined : (this.#underWay.get(own) ?? this.#uncertain.get(own));
   }
 
   /** Decodes on first use. @returns undefined where there is no such attribute */
@@ -569,10 +577,7 @@ export class LiveSession {
     this.#stored = state;
     if (state === undefined) return;
     this.node = state.node;
-    const isUnknown = (writeId: string) => !this.#contained.includes(writeId);
-    this.#contained.unshift(...state.ancestors.filter(isUnknown));
-    if (isUnknown(state.writeId)) this.#contained.push(state.writeId);
-    while (this.#contained.length > mostContained) this.#contained.shift();
+    this.#contained = lineageOf(this.#contained, [...state.ancestors, state.writeId]).slice(-mostContained);
   }
 
   #noteUnsaved(names: readonly string[]): void {
@@ -692,4 +697,26 @@ function fits(table: AttributeTable, mostBytes: number): boolean {
   } catch {
     return false; // the caller has the error of the whole
   }
+}
+
+/** So many of each side are among the newest where two versions were made of the same one. */
+const newestOfEach = 4;
+
+/**
+ * Brings two lines of write ids together, the newest last: records name the newest alone, and what came long before must
+ * push none of them out.
+ */
+function lineageOf(mine: readonly string[], theirs: readonly string[]): readonly string[] {
+  const known = new Set(theirs);
+  const common = mine.findLastIndex((writeId) => known.has(writeId));
+  const before = mine.slice(0, common === -1 ? mine.length : common).filter((writeId) => !known.has(writeId));
+  // What came of the same version elsewhere is as new as theirs.
+  const beside = common === -1 ? [] : mine.slice(common + 1);
+  if (beside.length === 0) return [...before, ...theirs];
+  return [
+    ...before,
+    ...theirs.slice(0, -newestOfEach),
+    ...beside.slice(-newestOfEach),
+    ...theirs.slice(-newestOfEach),
+  ];
 }
