@@ -872,7 +872,8 @@ export const mutants = [
       {
         file: `${core}/session/live-session.ts`,
         find: "if (beside.length === 0) return [...before, ...theirs];",
-        replace: "if (beside.length === 0) return [...theirs.slice(0, -1), ...before, ...theirs.slice(-1)];",
+        replace:
+          "if (beside.length === 0) return [...theirs.slice(0, -1).filter((each) => !mine.includes(each)), ...mine, ...theirs.slice(-1)];",
       },
     ],
     catchers: [
@@ -940,7 +941,7 @@ export const mutants = [
     changes: [
       {
         file: `${core}/session/live-session.ts`,
-        find: "this.#underWay.get(theirs.writeId) ?? ",
+        find: "this.#underWay.has(each) || ",
         replace: "",
       },
     ],
