@@ -48,6 +48,16 @@ describe.each(versions)("previous: sessions of koa-session, %s", (_version, Koa)
     expect([...ask.cookies.keys()]).toEqual(["sid"]);
   });
 
+  it("from cookies of the same content are one for each client: others' cookies may hold the same", async () => {
+    const url = await start(application({}));
+    const same = signed(payload({ views: 1, _session: true }));
+    const [ann, bob] = [visitor(url, same), visitor(url, same)];
+
+    expect(JSON.parse((await ann("/count")).body)).toMatchObject({ views: 1, n: 1 });
+    expect(JSON.parse((await bob("/count")).body)).toMatchObject({ views: 1, n: 1 });
+    expect(ann.cookies.get("sid")).not.toBe(bob.cookies.get("sid"));
+  });
+
   it("whose client logs out at once leave no cookie behind that would log in again", async () => {
     const ask = visitor(await start(application({})), signed(payload({ user: "ann", ...inFuture })));
 

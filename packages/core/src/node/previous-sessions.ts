@@ -5,6 +5,7 @@ import type { SessionExchange, SessionRequest } from "../life-cycle/exchange.js"
 import type { SessionManager } from "../manager.js";
 import { milliseconds } from "../milliseconds.js";
 import type { Attributes } from "../session/session.js";
+import { newSessionId } from "../session/session-id.js";
 import { setCookieAge } from "./cookie-age.js";
 
 /** A session as the library had it that was used before. */
@@ -22,6 +23,11 @@ export interface PreviousSessions {
   load(id: string): Promise<PreviousSession | undefined>;
   /** Ends a former session, once its successor is stored. */
   end(id: string): Promise<void>;
+  /**
+   * Whether an id is the session's content, as where the library kept sessions in the cookie itself: several clients may have
+   * the same then, so each request goes on with a session of its own. Default false.
+   */
+  readonly idsAreContent?: boolean | undefined;
   /** The longest that `load` and `end` are waited for, in milliseconds. Default 2000. */
   readonly timeoutMs?: number | undefined;
 }
@@ -41,7 +47,7 @@ export interface AdoptedRequest {
  * Call it before `manager.open()`. A request that names a session of msm's is given back as it is. For one that has a cookie of the
  * former library instead, the former session is stored once as a session of msm's, under an id that is derived from
  * the former one, so that all processes and requests find the same; then the former one ends. A client whose answer got lost
- * finds its session by the former cookie again.
+ * finds its session by the former cookie again. (Where `idsAreContent`, each request begins anew with what its cookie holds.)
  *
  * @returns what rejects with MSM_ERR_STORAGE_UNAVAILABLE or _TIMEOUT where either storage cannot be reached: the former session may
  *   be there, and its client is not logged out
@@ -51,6 +57,7 @@ export function adoptPrevious(
   previous: PreviousSessions,
 ): (request: SessionRequest) => AdoptedRequest | Promise<AdoptedRequest> {
   const timeoutMs = milliseconds("previous.timeoutMs", previous.timeoutMs ?? 2000);
+  /** By the id of the session that comes of it. */
   const underWay = new Map<string, Promise<void>>();
 
   return function adopt(request) {
@@ -59,7 +66,7 @@ export function adoptPrevious(
     if (former === undefined) return { request, isFormerLeftOver: false };
     if (tokens.read(request.cookieHeader) !== undefined) return { request, isFormerLeftOver: true };
 
-    const heir = { id: heirIdOf(former), value: "" };
+    const heir = { id: previous.idsAreContent === true ? newSessionId() : heirIdOf(former), value: "" };
     const isFormerLeftOver = false; // until the client is known to have the new one
     return once(former, heir, request).then(() => ({
       request: { ...request, tokens: naming(heir, tokens) },
@@ -69,10 +76,10 @@ export function adoptPrevious(
 
   /** Requests of one client come together: one of them does it, in this process. */
   function once(former: string, heir: CarriedSession, request: SessionRequest): Promise<void> {
-    const running = underWay.get(former);
+    const running = underWay.get(heir.id);
     if (running !== undefined) return running;
-    const adopting = goOnWith(former, heir, request).finally(() => underWay.delete(former));
-    underWay.set(former, adopting);
+    const adopting = goOnWith(former, heir, request).finally(() => underWay.delete(heir.id));
+    underWay.set(heir.id, adopting);
     return adopting;
   }
 

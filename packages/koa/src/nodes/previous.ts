@@ -57,6 +57,8 @@ export function formerSessions(options: PreviousOptions, keys: unknown, ownMaxAg
 
   return {
     timeoutMs,
+    // Two visitors who did the same have the same in their cookies.
+    idsAreContent: store === undefined,
     readId(cookieHeader = "") {
       const [first] =
         verify === undefined ? cookieValues(cookieHeader, key) : signedValues(cookieHeader, key, verify);
