@@ -60,6 +60,10 @@ export class RequestExchange implements SessionExchange {
   readonly #entered: LiveSession[] = [];
   /** Sessions under former ids, which end once the new one is stored. */
   #renewals: readonly Renewal[] = [];
+  /** Sessions that `destroy()` was called for, and of whose end no node is known to know yet. */
+  readonly #unended = new Set<LiveSession>();
+  /** A `destroy()` that is under way. */
+  #ending: Promise<void> | undefined;
   #view: SessionView;
   /** Newest change that must be saved before this request may be answered. */
   #owed = 0;
@@ -238,6 +242,7 @@ export class RequestExchange implements SessionExchange {
     // A regenerate() while this commit is under way is the next one's.
     const renewals = this.#renewals;
     try {
+      if (this.#ending !== undefined || this.#unended.size > 0) await (this.#ending ?? this.#endAll());
       const before = view.live.changes;
       this.#isHalfDone = true;
       this.#owed = Math.max(this.#owed, view.fold());
@@ -388,8 +393,25 @@ export class RequestExchange implements SessionExchange {
     this.#lost = undefined;
     this.#hasChanged = true;
     this.#endedHere = true;
-    const ended = [...renewals.map(({ former }) => former), live];
-    const endings = await Promise.allSettled(ended.map((each) => destroyWithHeirs(each, this.#keeper)));
+    for (const each of [...renewals.map(({ former }) => former), live]) this.#unended.add(each);
+    const ending = this.#endAll().finally(() => {
+      if (this.#ending === ending) this.#ending = undefined;
+    });
+    this.#ending = ending;
+    await ending;
+  }
+
+  /**
+   * Ends what is to end. Where no node took that, the next commit tries it again: whatever the application made of the error, if
+   * it looked, its client is not told of an end that did not come.
+   */
+  async #endAll(): Promise<void> {
+    const endings = await Promise.allSettled(
+      [...this.#unended].map(async (live) => {
+        await destroyWithHeirs(live, this.#keeper);
+        this.#unended.delete(live);
+      }),
+    );
     for (const ending of endings) if (ending.status === "rejected") throw ending.reason;
   }
 
