@@ -321,6 +321,52 @@ describe("a session in a store", () => {
     expect(store.kept.size).toBe(0);
   });
 
+  describe("whose end the store refuses", () => {
+    const away = new Error("the store is away");
+    const endings: Record<string, Handler> = {
+      "not awaited": async ({ session }) => {
+        void session.destroy();
+        return "bye";
+      },
+      "by a new id": async ({ session }) => {
+        await session.regenerate();
+        return "another";
+      },
+      "not awaited, by a new id": async ({ session }) => {
+        void session.regenerate();
+        return "another";
+      },
+    };
+
+    it.each(Object.entries(endings))("is not answered as if it had ended, %s", async (_how, end) => {
+      const store = new LogStore();
+      const { visitor } = serve({ store, saveUninitialized: false }, { "/count": count, "/end": end });
+      await visitor.get("/count");
+      const { destroy } = store;
+
+      store.destroy = (_id, callback) => void callback(away);
+      const answer = await visitor.get("/end");
+      store.destroy = destroy;
+
+      expect(answer.statusCode).toBeGreaterThanOrEqual(500);
+      expect(setCookies(answer)).not.toContainEqual(expect.stringMatching(/^sessionId=;/));
+      expect(answer.json()).toMatchObject({ message: away.message });
+      expect((await visitor.get("/count")).json()).toEqual({ n: 2 });
+    });
+
+    it("is waited for where its request does not", async () => {
+      const store = new LogStore();
+      const { visitor } = serve({ store }, { "/count": count, "/end": endings["not awaited"]! });
+      await visitor.get("/count");
+
+      store.before = () => new Promise((resolve) => setImmediate(resolve));
+      const answer = await visitor.get("/end");
+
+      expect(store.kept.size).toBe(0);
+      expect(setCookies(answer)).toEqual([expect.stringMatching(/^sessionId=;/)]);
+    });
+  });
+
   it("that rolls is touched in a store that can, and stored again in one that cannot, not with every request", async () => {
     const [plain, touching] = [new LogStore(), new TouchStore()];
     for (const store of [plain, touching]) {

@@ -19,3 +19,4 @@ export {
 } from "./previous-sessions.js";
 export { addSessionCookie } from "./response-head.js";
 export { type RequestDetails, sessionRequestOf } from "./session-request.js";
+export { UnheededCalls } from "./unheeded-calls.js";

@@ -60,6 +60,7 @@ export class StoreExchange implements SessionExchange {
   async end(): Promise<void> {}
 
   async #commit(): Promise<CommitResult> {
+    await this.#home.calls.settle();
     const session = this.#session;
     if (session === undefined || this.#isInsecure(session)) return unneeded;
     if (StoredSession.hasEnded(session)) return { outcome: "discarded" };

@@ -1,4 +1,5 @@
 import { MsmError, type SessionExchange } from "@msm/core";
+import { UnheededCalls } from "@msm/core/node";
 import type { FastifyRequest } from "fastify";
 import type { LibraryCookieOptions, SessionStore } from "../library.js";
 import type { Sessions, SessionTarget } from "../sessions.js";
@@ -67,6 +68,7 @@ export class StoreSessions implements Sessions {
       settings: this.#settings,
       begunAt: this.#settings.ended.moment(),
       isDestroyed: false,
+      calls: new UnheededCalls(),
     };
     this.#homes.set(target, home);
     return home;

@@ -1,3 +1,4 @@
+import type { UnheededCalls } from "@msm/core/node";
 import { configure } from "safe-stable-stringify";
 import { callbackOrPromise } from "../callback-or-promise.js";
 import type { LibraryCookieOptions } from "../library.js";
@@ -14,6 +15,8 @@ export interface SessionHome {
   readonly begunAt: number;
   /** Whether the request ended its session. */
   isDestroyed: boolean;
+  /** Calls of the session's methods without a callback. */
+  readonly calls: UnheededCalls;
 }
 
 /** How a session begins: anew, or as the store has it. */
@@ -110,11 +113,16 @@ export class StoredSession {
 
   regenerate(first?: unknown, second?: unknown): Promise<void> | undefined {
     const { names, callback } = namesAndCallback(first, second);
-    return callbackOrPromise(this.#regenerate(this.#kept(names)), callback);
+    return this.#outcome(this.#regenerate(this.#kept(names)), callback);
   }
 
   destroy(callback?: unknown): Promise<void> | undefined {
-    return callbackOrPromise(this.#destroy(), callback);
+    return this.#outcome(this.#destroy(), callback);
+  }
+
+  /** An answer waits for an end that its handler does not wait for. */
+  #outcome(work: Promise<void>, callback: unknown): Promise<void> | undefined {
+    return typeof callback === "function" ? callbackOrPromise(work, callback) : this.#home.calls.note(work);
   }
 
   // --- what the exchange asks. Functions of the class: a session's own names are the application's ------------------
@@ -176,14 +184,14 @@ export class StoredSession {
     target.session = new StoredSession(this.#home, isGone ? { cookie } : { cookie, id: this.#id, stored });
   }
 
-  /** The new session is stored before the old one ends: trouble in between logs nobody out. */
+  /** The new session is stored before the old one ends, and takes its place after that: trouble in between logs nobody out. */
   async #regenerate(names: readonly string[]): Promise<void> {
     const { target } = this.#home;
     const next = new StoredSession(this.#home, { cookie: this.#cookieSource });
     for (const name of names) if (Object.hasOwn(this, name)) next[name] = this[name];
     await next.#store();
-    target.session = next;
     await this.#end();
+    target.session = next;
   }
 
   #kept(names: unknown): readonly string[] {
