@@ -1,4 +1,5 @@
 import { type KeptAttributes, MsmError, type RegenerateOptions } from "@msm/core";
+import type { Request } from "express";
 import expressSession, { type Session, type SessionData } from "express-session";
 import { callStore, type StoreCallback } from "./store-calls.js";
 import { birthAttribute } from "./store-options.js";
@@ -14,8 +15,8 @@ export interface SessionCompany {
   reloading(): Told;
   destroying(session: Session): Told;
   regenerating(session: Session, options: RegenerateOptions): Told;
-  /** A method was called without a callback: nobody else may look at what comes of it. */
-  note(outcome: Promise<void>): void;
+  /** A method was called without a callback: nobody else may look at what comes of it. @returns that, for whoever called */
+  note(outcome: Promise<void>): Promise<void>;
 }
 
 type Method = (this: StoredSession, callback: StoreCallback) => unknown;
@@ -23,7 +24,7 @@ type Method = (this: StoredSession, callback: StoreCallback) => unknown;
 /** express-session's types leave out its request. */
 type StoredSession = Session & SessionData & { readonly req: Express.Request };
 
-const { Session: ExpressSession } = expressSession;
+const { Session: ExpressSession, Store } = expressSession;
 
 /** express-session's own do not give what the store gives, which may be a promise that rejects. */
 const transparent: readonly (readonly [Method, Method])[] = [
@@ -38,6 +39,19 @@ const transparent: readonly (readonly [Method, Method])[] = [
     function (callback) {
       Reflect.deleteProperty(this.req, "session");
       return this.req.sessionStore.destroy(this.id, callback);
+    },
+  ],
+  [
+    ExpressSession.prototype.regenerate,
+    function (callback) {
+      const { req } = this;
+      const store = req.sessionStore;
+      if (store.regenerate !== Store.prototype.regenerate) return store.regenerate(req as Request, callback);
+      return store.destroy(req.sessionID, (error) => {
+        // express-session's begins another session all the same: its client would lose one that goes on.
+        if (!error) store.generate(req);
+        callback(error);
+      });
     },
   ],
 ];
@@ -88,8 +102,7 @@ function replace(
     const outcome = new Promise<void>((resolve, reject) => {
       run(this, options, (error) => (error ? reject(error) : resolve()));
     });
-    note(outcome);
-    return outcome;
+    return note(outcome);
   }
   Object.defineProperty(session, name, { value: method, writable: true, configurable: true });
 }

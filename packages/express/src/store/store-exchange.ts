@@ -6,6 +6,7 @@ import {
   type RegenerateOptions,
   type SessionExchange,
 } from "@msm/core";
+import { UnheededCalls } from "@msm/core/node";
 import type { Request } from "express";
 import expressSession, { type Cookie, type Session, type SessionData } from "express-session";
 import { signedValue } from "../signed-cookie.js";
@@ -34,8 +35,8 @@ export class StoreExchange implements SessionExchange, SessionCompany {
   /** The id that the client's cookie had. */
   readonly #cookieId: string | undefined;
   readonly #memory = new SessionMemory();
-  /** Calls without a callback that are under way. */
-  readonly #calls = new Set<Promise<void>>();
+  /** Calls without a callback. */
+  readonly #calls = new UnheededCalls();
   /** Sessions that this request ended, with the cookies that they had. */
   readonly #endedHere = new Map<string, Cookie | undefined>();
   #current: Session | undefined;
@@ -117,12 +118,7 @@ export class StoreExchange implements SessionExchange, SessionCompany {
     };
   }
 
-  readonly note = (call: Promise<void>): void => {
-    this.#calls.add(call);
-    // Whoever called may look no further: that must not end the process.
-    const forget = () => void this.#calls.delete(call);
-    call.then(forget, forget);
-  };
+  readonly note = (call: Promise<void>): Promise<void> => this.#calls.note(call);
 
   /** Another request has ended the session since this one began with it. */
   #hasEnded(id: string): boolean {
@@ -142,10 +138,7 @@ export class StoreExchange implements SessionExchange, SessionCompany {
   // --- the end of the request -------------------------------------------------------------------------------------
 
   commit(): Promise<CommitResult> {
-    // What its handler did not wait for, the answer does, and fails with it: nobody else may notice.
-    const calls = Promise.all(this.#calls);
-    calls.catch(() => {}); // until the commit looks at them
-    this.#commits = this.#commits.then(() => this.#commitOnce(calls));
+    this.#commits = this.#commits.then(() => this.#commitOnce());
     return this.#commits;
   }
 
@@ -155,10 +148,11 @@ export class StoreExchange implements SessionExchange, SessionCompany {
 
   async end(): Promise<void> {}
 
-  async #commitOnce(calls: Promise<unknown>): Promise<CommitResult> {
+  async #commitOnce(): Promise<CommitResult> {
     this.#cookie = undefined;
     try {
-      await calls;
+      // What its handler did not wait for, the answer does, and fails with it: nobody else may notice.
+      await this.#calls.settle();
       if (this.#isToBeDestroyed) await this.#destroyUnset();
     } catch (error) {
       return this.#failed(error, "MSM_ERR_STORAGE_UNAVAILABLE");

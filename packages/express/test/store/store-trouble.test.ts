@@ -27,6 +27,15 @@ const routes = (app: Express) => {
     void req.session.destroy();
     res.send("bye");
   });
+  app.get("/destroy-unheeded", async (req, res) => {
+    void req.session.destroy();
+    await new Promise(setImmediate); // while the store says no
+    res.send("bye");
+  });
+  app.get("/regenerate", async (req, res) => {
+    await req.session.regenerate();
+    res.send(count(req));
+  });
   app.get("/save-unawaited", (req, res) => {
     count(req);
     void req.session.save();
@@ -352,6 +361,41 @@ describe("the end of a session", () => {
 
     expect((await ann.get("/count")).text).toBe("2");
     expect((await ann.get("/count")).text).toBe("3");
+  });
+
+  it("does not count where the store did not take it and nobody looked", async () => {
+    const store = new MemoryStore();
+    const { destroy } = store;
+    const { client } = await storeApp(routes, { store });
+    const ann = client();
+    await ann.get("/count");
+    store.destroy = (_id, callback) => callback?.(boom());
+    expect(await ann.get("/destroy-unheeded")).toMatchObject({ text: "boom", set: [] });
+    store.destroy = destroy;
+
+    expect((await ann.get("/count")).text).toBe("2");
+  });
+
+  it.each<[string, (callback?: (error: unknown) => void) => unknown]>([
+    ["calls back with an error", (callback) => callback?.(boom())],
+    ["rejects", () => Promise.reject(boom())],
+    [
+      "throws",
+      () => {
+        throw boom();
+      },
+    ],
+  ])("leaves the client its session where it was to get another id and the store %s", async (_how, fail) => {
+    const store = new MemoryStore();
+    const { destroy } = store;
+    const { client } = await storeApp(routes, { store });
+    const ann = client();
+    await ann.get("/count");
+    store.destroy = ((_id: string, callback: (error: unknown) => void) => fail(callback)) as typeof destroy;
+    expect(await ann.get("/regenerate")).toMatchObject({ status: 500, text: "boom", set: [] });
+    store.destroy = destroy;
+
+    expect((await ann.get("/count")).text).toBe("2");
   });
 
   it("comes with absoluteTimeoutMs, however much the session is used", async () => {
