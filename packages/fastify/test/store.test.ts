@@ -530,6 +530,23 @@ describe("a session in a store", () => {
     expect(store.kept.size).toBe(0);
   });
 
+  it("is not lost by an attribute named __proto__: that is refused", async () => {
+    const { visitor } = serve(
+      {},
+      {
+        "/set": async ({ session }) => {
+          session.n = 1;
+          session.set("__proto__" as never, { isAdmin: true } as never);
+          return "set";
+        },
+      },
+    );
+
+    const answer = await visitor.get("/set");
+
+    expect([answer.statusCode, answer.json().code]).toEqual([500, "MSM_ERR_ATTRIBUTE_NAME"]);
+  });
+
   it("has no other prototype, whatever the store says", async () => {
     const store = new LogStore();
     const { visitor } = serve(

@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import type { RegenerateOptions } from "@msm/core";
+import { MsmError, type RegenerateOptions } from "@msm/core";
 import type { Session } from "koa-session";
 import type { MaxAge } from "./opened-session.js";
 
@@ -68,6 +68,16 @@ const prototype: object = Object.create(Object.prototype, {
     },
     set(this: Members, value: MaxAge) {
       this[ownerKey].maxAge = value;
+    },
+    configurable: true,
+  },
+  // Who took it for a value would lose the members, and with them what the session holds.
+  ["__proto__"]: {
+    get(this: object) {
+      return Object.getPrototypeOf(this);
+    },
+    set() {
+      throw new MsmError("MSM_ERR_ATTRIBUTE_NAME", 'a session cannot have a value with the name "__proto__"');
     },
     configurable: true,
   },

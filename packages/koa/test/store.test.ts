@@ -56,6 +56,31 @@ describe.each(versions)("sessions in a koa-session store, %s", (_version, Koa) =
       expect(set[0]).toMatch(/^koa\.sess=[0-9a-f-]{36}; path=\/; expires=.*; httponly$/);
     });
 
+    it("is not lost by a value named __proto__: that is refused", async () => {
+      const app = application(
+        {},
+        {
+          "/name": (ctx) => {
+            ctx.session!.n = 1;
+            Reflect.set(ctx.session!, "__proto__", { populated: false });
+          },
+          "/object": (ctx) => {
+            ctx.session = JSON.parse('{"n":1,"__proto__":{"populated":false}}');
+          },
+          "/caught": (ctx) => {
+            ctx.session!.n = 1;
+            expect(() => Reflect.set(ctx.session!, "__proto__", {})).toThrow("__proto__");
+          },
+        },
+      );
+      const ask = await visit(app);
+
+      expect((await ask("/name")).status).toBe(500);
+      expect((await ask("/object")).status).toBe(500);
+      expect((await ask("/caught")).status).toBe(200);
+      expect(app.store.only).toMatchObject({ n: 1 });
+    });
+
     it("has _session in place of an age until the browser is closed", async () => {
       const app = application({ maxAge: "session" }, { "/count": count });
       const ask = await visit(app);

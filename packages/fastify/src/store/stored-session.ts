@@ -1,3 +1,4 @@
+import { MsmError } from "@msm/core";
 import type { UnheededCalls } from "@msm/core/node";
 import { configure } from "safe-stable-stringify";
 import { callbackOrPromise } from "../callback-or-promise.js";
@@ -75,6 +76,14 @@ export class StoredSession {
   get encryptedSessionId(): string {
     this.#signedId ??= this.#home.settings.ids.sign(this.#id);
     return this.#signedId;
+  }
+
+  /** Who took it for an attribute would have no session any more, and lose what it holds. */
+  set ["__proto__"](_value: unknown) {
+    throw new MsmError(
+      "MSM_ERR_ATTRIBUTE_NAME",
+      'a session cannot have an attribute with the name "__proto__"',
+    );
   }
 
   get(name: string): unknown {
