@@ -631,6 +631,24 @@ describe("clients that @fastify/session had", () => {
     },
   );
 
+  it("are told to forget the former cookie where it was, whatever the new one's path", async () => {
+    const { store, visitor: former } = await formerly();
+    const cookie = { path: "/app", domain: "shop.example" };
+    const { visitor } = serve({
+      cookieName: "sid",
+      cookie: { path: "/" },
+      previous: { store, secret, cookie },
+    });
+    for (const [name, value] of former.cookies) visitor.cookies.set(name, value);
+
+    await visitor.get("/count");
+    const second = await visitor.get("/count");
+
+    expect(setCookies(second)).toEqual([
+      "sessionId=; Max-Age=0; Domain=shop.example; Path=/app; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+    ]);
+  });
+
   it("begin anew where their session has expired, or their cookie is forged", async () => {
     const { store, visitor: former } = await formerly();
     const { visitor } = serve({ previous: { store, secret } });

@@ -17,10 +17,12 @@ import {
 import { type PreviousOptions, previousSessions } from "./previous.js";
 import { SessionNames } from "./session-names.js";
 
-/** The former library's sessions, and the name of its cookie. */
+/** The former library's sessions, and its cookie. */
 interface Previous {
   readonly adopt: ReturnType<typeof adoptPrevious>;
   readonly cookieName: string;
+  /** The Set-Cookie header that has the browser forget that cookie. */
+  readonly clearingHeader: string;
 }
 
 /** Sessions on msm's nodes: what a request does with its session is the manager's affair, this translates. */
@@ -121,14 +123,18 @@ export class NodeSessions implements Sessions {
 
   /** Where both libraries' cookies have one name, ours has taken the former one's place. */
   #clearFormerCookie(reply: FastifyReply): void {
-    const name = this.#previous?.cookieName;
-    if (name === undefined || name === this.#settings.cookieName) return;
-    const { domain, path } = this.#settings.cookie;
-    void reply.header("set-cookie", clearingHeader(name, domain, path));
+    const previous = this.#previous;
+    if (previous === undefined || previous.cookieName === this.#settings.cookieName) return;
+    void reply.header("set-cookie", previous.clearingHeader);
   }
 }
 
 function previousOf(manager: SessionManager, options: PreviousOptions): Previous {
   const ids = new SignedIds(options);
-  return { adopt: adoptPrevious(manager, previousSessions(options, ids)), cookieName: ids.name };
+  const { path, domain } = options.cookie ?? {};
+  return {
+    adopt: adoptPrevious(manager, previousSessions(options, ids)),
+    cookieName: ids.name,
+    clearingHeader: clearingHeader(ids.name, domain, path),
+  };
 }

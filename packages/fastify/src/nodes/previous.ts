@@ -8,6 +8,8 @@ import { StoreCalls } from "../store/store-calls.js";
 export interface PreviousOptions extends SignedIdOptions {
   /** The store that @fastify/session used. */
   readonly store: SessionStore;
+  /** The former cookie's path and domain, by which browsers are told to forget it. Default "/" and none. */
+  readonly cookie?: { readonly path?: string; readonly domain?: string };
   /** The longest that the store is waited for, in milliseconds. Default 2000. */
   readonly timeoutMs?: number;
 }
