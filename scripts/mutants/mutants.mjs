@@ -870,7 +870,7 @@ export const mutants = [
     breaks: "what a session meets late pushes the newest of its versions out of those that its records name",
     changes: [
       {
-        file: `${core}/session/live-session.ts`,
+        file: `${core}/session/lineage.ts`,
         find: "if (beside.length === 0) return [...before, ...theirs];",
         replace:
           "if (beside.length === 0) return [...theirs.slice(0, -1).filter((each) => !mine.includes(each)), ...mine, ...theirs.slice(-1)];",

@@ -9,6 +9,7 @@ import {
   emptyTable,
   sameBytes,
 } from "./attribute-table.js";
+import { lineageOf } from "./lineage.js";
 import type { ResolveEncoded } from "./merge.js";
 import type { SuccessorPlace } from "./record.js";
 import type { SessionIdentity } from "./session-id.js";
@@ -697,26 +698,4 @@ function fits(table: AttributeTable, mostBytes: number): boolean {
   } catch {
     return false; // the caller has the error of the whole
   }
-}
-
-/** So many of each side are among the newest where two versions were made of the same one. */
-const newestOfEach = 4;
-
-/**
- * Brings two lines of write ids together, the newest last: records name the newest alone, and what came long before must
- * push none of them out.
- */
-function lineageOf(mine: readonly string[], theirs: readonly string[]): readonly string[] {
-  const known = new Set(theirs);
-  const common = mine.findLastIndex((writeId) => known.has(writeId));
-  const before = mine.slice(0, common === -1 ? mine.length : common).filter((writeId) => !known.has(writeId));
-  // What came of the same version elsewhere is as new as theirs.
-  const beside = common === -1 ? [] : mine.slice(common + 1);
-  if (beside.length === 0) return [...before, ...theirs];
-  return [
-    ...before,
-    ...theirs.slice(0, -newestOfEach),
-    ...beside.slice(-newestOfEach),
-    ...theirs.slice(-newestOfEach),
-  ];
 }
