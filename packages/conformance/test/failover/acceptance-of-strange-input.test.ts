@@ -1,7 +1,7 @@
 import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { memoryStorage } from "@msm/core";
+import { memoryStorage, recordPrefixBytes } from "@msm/core";
 import { describe, expect, it } from "vitest";
 import { faulty, testClient } from "../../src/index.js";
 import {
@@ -203,7 +203,11 @@ function forged(real: string): string {
 function turned(record: Buffer): Buffer {
   const bytes = Buffer.from(record);
   // Not in the version and the write id: those are what the storage itself compares, before anybody opens a record.
-  const at = 34 + randomInt(bytes.length - 34);
+  // Nor in the id of the key: with another, the record is that of a process which has a newer secret.
+  const keyIdAt = recordPrefixBytes;
+  const keyIdBytes = 8;
+  const any = 34 + randomInt(bytes.length - 34 - keyIdBytes);
+  const at = any < keyIdAt ? any : any + keyIdBytes;
   bytes[at] = bytes[at]! ^ (1 << randomInt(8));
   return bytes;
 }

@@ -454,6 +454,19 @@ describe("a writer", () => {
 });
 
 describe("a commit that fails", () => {
+  it("lets an error answer of the application stand, without a cookie, and asks for no other", async () => {
+    const exchange = failing();
+
+    const answer = await ask(exchange, (res) => {
+      res.statusCode = 503;
+      res.end("in a moment");
+    });
+
+    expect(answer).toMatchObject({ status: 503, body: "in a moment" });
+    expect(answer.headers).not.toHaveProperty("set-cookie");
+    expect(exchange.ends).toBe(1);
+  });
+
   it("lets the error be answered in place of the handler's answer, without commit and cookie", async () => {
     const exchange = failing();
 

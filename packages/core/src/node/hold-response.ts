@@ -21,7 +21,7 @@ export interface HoldOptions {
  * An answer that ends in one go is committed once. One that is flushed before it ends is committed when its head
  * would go out, and again at its end; until then it keeps its session to itself, if it has it so, unless it is a stream of
  * events. Where the commit fails, the client gets what `answerError` answers, or, if
- * bytes are out already, a connection that is cut. `exchange.end()` is called once: when the answer is handed to Node,
+ * bytes are out already, a connection that is cut. An answer of 500 and above stands, without the session's cookie. `exchange.end()` is called once: when the answer is handed to Node,
  * or at the latest a second after the client went away.
  *
  * Call it once per response, before anything is written.
@@ -72,6 +72,8 @@ class HeldResponse {
   #statusCode: number | undefined;
   #headIsImplicit = false;
   #headIsOut = false;
+  /** That the last commit failed, and the answer goes out all the same. */
+  #isUnsaved = false;
   #endIsHeld = false;
   #toldToWait = false;
   #outputs: Output[] = [];
@@ -178,7 +180,10 @@ class HeldResponse {
     do {
       const endIsCovered = this.#endIsHeld;
       const { outcome, error } = await this.#commit({ keepLease: !endIsCovered && !this.#isEventStream });
-      if (outcome === "failed") return this.#fail(MsmError.from(error, "MSM_ERR_STORAGE_UNAVAILABLE"));
+      this.#isUnsaved = outcome === "failed";
+      if (this.#isUnsaved && !this.#saysThatItFailed) {
+        return this.#fail(MsmError.from(error, "MSM_ERR_STORAGE_UNAVAILABLE"));
+      }
       try {
         this.#passOn(endIsCovered);
       } catch (refusal) {
@@ -194,6 +199,14 @@ class HeldResponse {
       outcome: "failed",
       error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE"),
     }));
+  }
+
+  /**
+   * What the application answers to an error, such as that of a `destroy()` that fails in the commit once more: it tells
+   * nobody that something worked, and its error handlers have had their turn.
+   */
+  get #saysThatItFailed(): boolean {
+    return !this.#headIsOut && this.#statusCode !== undefined && this.#statusCode >= 500;
   }
 
   /** Such a stream lasts as long as its client stays: other requests of the session cannot wait for that. */
@@ -217,7 +230,7 @@ class HeldResponse {
   }
 
   #passHeadOn(): void {
-    const cookie = this.#exchange.cookie();
+    const cookie = this.#isUnsaved ? undefined : this.#exchange.cookie();
     if (cookie !== undefined) addSessionCookie(this.#res, cookie);
     const statusCode = this.#statusCode ?? this.#res.statusCode;
     // An implicit head is left to Node, which adds the Content-Length where it gets the body in one piece.
