@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { memcachedCommand, redisCommand, startServer, type TestServer } from "@msm/conformance";
+import { memcachedCommand, redisCommand, startServer, type TestServer, waitUntil } from "@msm/conformance";
 import { Ledger } from "../history/ledger.js";
 import { isAcknowledged } from "../history/operation.js";
 import type { Mode, Policy } from "../history/policies.js";
@@ -96,8 +96,19 @@ interface Reading {
   readonly disagreement: string | undefined;
 }
 
-/** Reads what a session ended as; also from a worker that has to ask the nodes for it. */
+/** Reads what a session ended as, once a sticky one's former owner has heard of what another worker did last: within a second. */
 async function readOut(session: CheckedSession, balancer: Balancer, ledger: Ledger): Promise<Reading> {
+  let reading = await readOnce(session, balancer, ledger);
+  const agrees = async () => {
+    if (reading.disagreement !== undefined) reading = await readOnce(session, balancer, ledger);
+    return reading.disagreement === undefined;
+  };
+  await waitUntil("the workers agree", agrees, { timeoutMs: 5000 }).catch(() => {}); // the report says so
+  return reading;
+}
+
+/** Reads it from its worker, and from one that has to ask the nodes for it. */
+async function readOnce(session: CheckedSession, balancer: Balancer, ledger: Ledger): Promise<Reading> {
   const worker = session.worker();
   const final = await session.state(worker);
   const other = balancer.otherThan(worker);
