@@ -41,6 +41,8 @@ function report(stages) {
 
   console.log();
   for (const stage of stages) console.log(stageLine(stage));
+  for (const failure of stages.flatMap((stage) => stage.counts?.failures ?? []))
+    console.log(`failed: ${failure}`);
   for (const name of stages.flatMap((stage) => stage.counts?.skipped ?? [])) console.log(skippedLine(name));
   console.log(closingLine(totals));
   process.exitCode = totals.failed > 0 ? 1 : 0;

@@ -1,5 +1,7 @@
 import { writeFileSync } from "node:fs";
 
+const longestMessage = 300;
+
 /**
  * A vitest reporter that writes the RunCounts of `totals.mjs` as JSON to the file that MSM_TOTALS_FILE names.
  * vitest's own JSON report knows neither unhandled errors nor the errors of hooks, and both make a run fail.
@@ -28,11 +30,38 @@ function countsOf(modules, unhandledErrors) {
   // Only a test that finished counts as passed or failed; one that is still pending when the run ends did not run.
   const skipped = [...inState("skipped"), ...inState("pending")];
 
+  const failures = [
+    ...inState("failed").map((test) => failure(nameOf(test), test.result().errors)),
+    ...brokenSuites(modules).map((suite) => failure(nameOf(suite), suite.errors())),
+    ...unhandledErrors.map((error) => failure("outside of tests", [error])),
+  ];
+
   return {
     passed: inState("passed").length,
-    failed: inState("failed").length + brokenSuites(modules) + unhandledErrors.length,
-    skipped: skipped.map((test) => `${test.module.relativeModuleId} > ${test.fullName}`),
+    failed: failures.length,
+    failures,
+    skipped: skipped.map(nameOf),
   };
+}
+
+/** @param {import("vitest/node").TestModule | import("vitest/node").TestSuite | import("vitest/node").TestCase} part */
+function nameOf(part) {
+  return part.type === "module"
+    ? part.relativeModuleId
+    : `${part.module.relativeModuleId} > ${part.fullName}`;
+}
+
+/**
+ * One line, which is all that is left of a failure where a log is cut to its end.
+ * @param {string} name
+ * @param {readonly unknown[] | undefined} errors
+ */
+function failure(name, errors = []) {
+  const messages = errors.map((error) =>
+    String(/** @type {{ message?: unknown }} */ (error)?.message ?? error),
+  );
+  const line = messages.join("; ").replace(/\s+/g, " ");
+  return `${name}: ${line.slice(0, longestMessage)}`;
 }
 
 /**
@@ -41,5 +70,5 @@ function countsOf(modules, unhandledErrors) {
  */
 function brokenSuites(modules) {
   const suites = modules.flatMap((module) => [module, ...module.children.allSuites()]);
-  return suites.filter((suite) => suite.errors().length > 0).length;
+  return suites.filter((suite) => suite.errors().length > 0);
 }

@@ -3,6 +3,7 @@
  * @typedef {object} RunCounts
  * @property {number} passed
  * @property {number} failed tests, and whatever else makes a run fail: a file that cannot be loaded, a hook that throws, an unhandled error
+ * @property {string[]} failures what failed, a line each: the full name, and the start of the message
  * @property {string[]} skipped full names of the tests that did not run, "todo" included
  */
 

@@ -13,8 +13,8 @@ describe("addUp", () => {
   it("adds the tests of all runs", () => {
     const stages = [
       stage("build", 0),
-      stage("unit", 0, { passed: 7, failed: 0, skipped: [] }),
-      stage("e2e", 1, { passed: 2, failed: 1, skipped: [] }),
+      stage("unit", 0, { passed: 7, failed: 0, failures: [], skipped: [] }),
+      stage("e2e", 1, { passed: 2, failed: 1, failures: [], skipped: [] }),
     ];
 
     expect(addUp(stages, { skippedFails: false })).toEqual({ passed: 9, failed: 1, skipped: 0 });
@@ -24,7 +24,7 @@ describe("addUp", () => {
     const stages = [
       stage("build", 2),
       stage("check", 1),
-      stage("unit", 0, { passed: 3, failed: 0, skipped: [] }),
+      stage("unit", 0, { passed: 3, failed: 0, failures: [], skipped: [] }),
     ];
 
     expect(addUp(stages, { skippedFails: false })).toEqual({ passed: 3, failed: 2, skipped: 0 });
@@ -35,13 +35,13 @@ describe("addUp", () => {
   });
 
   it("counts a run that failed though all its tests passed as one failure", () => {
-    const run = stage("unit", 1, { passed: 3, failed: 0, skipped: [] });
+    const run = stage("unit", 1, { passed: 3, failed: 0, failures: [], skipped: [] });
 
     expect(addUp([run], { skippedFails: false })).toEqual({ passed: 3, failed: 1, skipped: 0 });
   });
 
   it("counts skipped tests as failures where nothing may be skipped", () => {
-    const stages = [stage("unit", 0, { passed: 3, failed: 0, skipped: ["a", "b"] })];
+    const stages = [stage("unit", 0, { passed: 3, failed: 0, failures: [], skipped: ["a", "b"] })];
 
     expect(addUp(stages, { skippedFails: false })).toEqual({ passed: 3, failed: 0, skipped: 2 });
     expect(addUp(stages, { skippedFails: true })).toEqual({ passed: 3, failed: 2, skipped: 0 });
@@ -72,6 +72,12 @@ describe("the reporter", () => {
 
     expect(counts.passed).toBe(2);
     expect(counts.failed).toBe(4);
+    expect(counts.failures.sort()).toEqual([
+      "bad.test.js > fails: failed",
+      "broken.test.js: cannot be loaded",
+      "hook.test.js > suite: hook",
+      "outside of tests: stray",
+    ]);
     expect(counts.skipped.sort()).toEqual([
       "good.test.js > is skipped",
       "good.test.js > is to come",
