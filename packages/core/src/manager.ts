@@ -37,6 +37,12 @@ export interface SessionManager {
    */
   open(request: SessionRequest): Promise<SessionExchange>;
   /**
+   * As `open()`, where nothing has to be waited for: the session is in this process (sticky), or begins with this request.
+   * @returns undefined where it takes `open()`. Throws MSM_ERR_CLOSED after `close()`, and MSM_ERR_OPTION where `newId()`
+   *   makes an id that cannot be
+   */
+  openAtOnce(request: SessionRequest): SessionExchange | undefined;
+  /**
    * Runs `work` on a stored session outside of any request: for WebSocket messages, jobs, timers. What it changes is
    * saved when it is done, unless it throws. Counts as a use of the session.
    *
@@ -153,6 +159,16 @@ function manage(configuration: Configuration, parts: Parts): SessionManager {
         mode.exchanges.end();
         if (options.onStorageError === "reject" || !isStorageTrouble(error)) throw error;
         return withoutSession;
+      }
+    },
+    openAtOnce(request) {
+      const mode = begin();
+      let exchange: SessionExchange | undefined;
+      try {
+        exchange = mode.openAtOnce(request);
+        return exchange;
+      } finally {
+        if (exchange === undefined) mode.exchanges.end();
       }
     },
     async withSession(id, work, { lock = parts.locking.locksWork } = {}) {

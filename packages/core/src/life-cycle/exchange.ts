@@ -62,6 +62,12 @@ export interface SessionExchange {
    */
   commit(options?: CommitOptions): Promise<CommitResult>;
 
+  /**
+   * As `commit()`, where nothing has to be waited for: a request that changed nothing, as most do, is answered at once.
+   * @returns undefined where `commit()` is needed, and where an exchange does not know better
+   */
+  commitAtOnce?(options?: CommitOptions): CommitResult | undefined;
+
   /** The request is over: whatever is still held for it is let go. Safe to call twice; never rejects. */
   end(): Promise<void>;
 }

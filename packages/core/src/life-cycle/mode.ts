@@ -14,6 +14,8 @@ export interface Mode {
    *   MSM_ERR_LOCK_QUEUE_FULL or MSM_ERR_ABORTED where it could not be had
    */
   open(request: SessionRequest): Promise<SessionExchange>;
+  /** As `open`, without waiting. @returns undefined where that cannot be. @throws MsmError MSM_ERR_OPTION */
+  openAtOnce(request: SessionRequest): SessionExchange | undefined;
   /** Opens a session outside of any request. @returns undefined where there is none. @throws MsmError as `open` */
   openById(
     identity: SessionIdentity,

@@ -38,6 +38,11 @@ export function nonStickyMode(parts: Parts): Mode {
       const start = { request, cookie, isLearnt: true, live, lock: found?.lock, isFound };
       return new RequestExchange(start, keeper, parts);
     },
+    openAtOnce(request) {
+      const cookie = (request.tokens ?? parts.cookies).read(request.cookieHeader);
+      if (cookie !== undefined) return undefined;
+      return new RequestExchange({ request, isLearnt: true, live: create(parts, request) }, keeper, parts);
+    },
     async openById(identity, { lock }) {
       const guess = parts.ring.place(identity.digest).id;
       const found = await find(identity, { guess }, lock);

@@ -21,6 +21,8 @@ import { destroyWithHeirs, endFormer, heirOf, type Renewal, renewed, unlessOutag
 import { RequestSession, type SessionHandle } from "./request-session.js";
 
 const unneeded: CommitResult = { outcome: "unneeded" };
+const noCommits: Promise<CommitResult> = Promise.resolve(unneeded);
+const done: Promise<void> = Promise.resolve();
 
 /** How an exchange begins: with a session that was found, or a new one. */
 export interface ExchangeStart {
@@ -67,7 +69,9 @@ export class RequestExchange implements SessionExchange {
   #view: SessionView;
   /** Newest change that must be saved before this request may be answered. */
   #owed = 0;
-  #commits: Promise<CommitResult> = Promise.resolve(unneeded);
+  /** Those that were asked for, one after the other. */
+  #commits = noCommits;
+  #commitsUnderWay = 0;
   #failed = false;
   /** That a fold of what the request did was refused, and what it did besides is in the session all the same. */
   #isHalfDone = false;
@@ -122,11 +126,43 @@ export class RequestExchange implements SessionExchange {
 
   commit({ keepLease = false }: CommitOptions = {}): Promise<CommitResult> {
     const takingLock = this.#takingLock;
-    this.#commits = this.#commits.then(() => {
-      const hasNoLock = this.#lock === undefined && takingLock === undefined;
-      return hasNoLock ? this.#commitOnce(undefined) : this.#commitLocked(keepLease, takingLock);
-    });
+    this.#commitsUnderWay++;
+    this.#commits = this.#commits.then(() => this.#commitInTurn(keepLease, takingLock));
     return this.#commits;
+  }
+
+  async #commitInTurn(keepLease: boolean, takingLock: Promise<void> | undefined): Promise<CommitResult> {
+    const hasNoLock = this.#lock === undefined && takingLock === undefined;
+    const result = await (hasNoLock
+      ? this.#commitOnce(undefined)
+      : this.#commitLocked(keepLease, takingLock));
+    this.#commitsUnderWay--;
+    return result;
+  }
+
+  commitAtOnce({ keepLease = false }: CommitOptions = {}): CommitResult | undefined {
+    if (this.#isBusy || this.#isEnding || this.#lost !== undefined || this.#renewals.length > 0)
+      return undefined;
+    try {
+      this.#fold(this.#view);
+      this.#checkRefusal();
+      if (!this.#isSafe) return undefined;
+    } catch {
+      return undefined; // what is refused is refused again, and told by `commit()`
+    }
+    this.#noteCommitted();
+    if (!keepLease && this.#lock !== undefined) void this.#release();
+    return unneeded;
+  }
+
+  /** Whether something is under way that a commit has to wait for. */
+  get #isBusy(): boolean {
+    return this.#commitsUnderWay > 0 || this.#takingLock !== undefined;
+  }
+
+  /** Whether there are sessions whose end is to be seen to. */
+  get #isEnding(): boolean {
+    return this.#ending !== undefined || this.#unended.size > 0;
   }
 
   async #commitLocked(keepLease: boolean, takingLock: Promise<void> | undefined): Promise<CommitResult> {
@@ -136,13 +172,23 @@ export class RequestExchange implements SessionExchange {
     return result;
   }
 
-  async end(): Promise<void> {
-    if (this.#ended) return;
+  end(): Promise<void> {
+    if (this.#ended) return done;
     this.#ended = true;
+    if (this.#isBusy || this.#isHalfDone || this.#lock !== undefined) return this.#endLater();
+    this.#leave();
+    return done;
+  }
+
+  async #endLater(): Promise<void> {
     await this.#commits;
     // Others may hold the session, and would save what this request was told not to have done.
     if (this.#isHalfDone) this.#view.revert();
     if (this.#lock !== undefined) await this.#release();
+    this.#leave();
+  }
+
+  #leave(): void {
     const isKnown = this.#hasChanged || this.#isCommitted;
     if (isKnown && this.#start.isLearnt === true && this.#start.isFound === true) {
       this.#parts.locking.learn(this.#start.request, this.#hasChanged);
@@ -242,17 +288,12 @@ export class RequestExchange implements SessionExchange {
     // A regenerate() while this commit is under way is the next one's.
     const renewals = this.#renewals;
     try {
-      if (this.#ending !== undefined || this.#unended.size > 0) await (this.#ending ?? this.#endAll());
-      const before = view.live.changes;
-      this.#isHalfDone = true;
-      this.#owed = Math.max(this.#owed, view.fold());
-      this.#isHalfDone = false;
-      if (view.live.changes > before) this.#hasChanged = true;
+      if (this.#isEnding) await (this.#ending ?? this.#endAll());
+      this.#fold(view);
       const kept = await this.#keep(lock);
       const isGone = renewals.length > 0 && !(await this.#endFormers(renewals));
       const outcome = isGone ? "discarded" : kept;
-      this.#failed = false;
-      this.#isCommitted = true;
+      this.#noteCommitted();
       return outcome === "unneeded" ? unneeded : { outcome };
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
@@ -263,11 +304,31 @@ export class RequestExchange implements SessionExchange {
     }
   }
 
+  /** Puts what the request did into the session. @throws MsmError as `SessionView.fold` */
+  #fold(view: SessionView): void {
+    const { live } = view;
+    const before = live.changes;
+    this.#isHalfDone = true;
+    this.#owed = Math.max(this.#owed, view.fold());
+    this.#isHalfDone = false;
+    if (live.changes > before) this.#hasChanged = true;
+  }
+
+  #noteCommitted(): void {
+    this.#failed = false;
+    this.#isCommitted = true;
+  }
+
+  /** Whether nothing of what the request did is to be saved. */
+  get #isSafe(): boolean {
+    return this.#owed === 0 || this.#view.live.isSaved(this.#owed);
+  }
+
   async #keep(lock: SessionLock | undefined): Promise<CommitResult["outcome"]> {
     for (;;) {
       const { live } = this.#view;
       this.#checkRefusal();
-      if (this.#owed === 0 || live.isSaved(this.#owed)) return "unneeded";
+      if (this.#isSafe) return "unneeded";
       const isLocked = this.#lock?.id === live.identity.id;
       const outcome = live.destroyed ? "discarded" : await this.#keepLive(live, isLocked ? lock : undefined);
       this.#checkRefusal();

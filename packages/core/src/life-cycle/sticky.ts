@@ -15,7 +15,7 @@ import type { SessionRequest } from "./exchange.js";
 import { Handovers } from "./handovers.js";
 import { type Keeper, tellSuccessor } from "./keeper.js";
 import { create, follow, goneError, isFound, load, revive } from "./load.js";
-import { LocalLocks, unlocked } from "./local-locks.js";
+import { LocalLocks, type LockedSession, unlocked } from "./local-locks.js";
 import { type LocalSession, LocalSessions } from "./local-sessions.js";
 import { type Maintenance, startMaintenance } from "./maintenance.js";
 import type { Mode } from "./mode.js";
@@ -64,10 +64,13 @@ export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
     async open(request) {
       const cookie = (request.tokens ?? parts.cookies).read(request.cookieHeader);
       const found = cookie && (mineAtOnce(request, cookie) ?? (await lockAndFind(request, cookie)));
-      const isFound = found !== undefined;
-      const live = isFound ? found.session.live : create(parts, request);
-      const start = { request, cookie, isLearnt: true, live, lock: found?.lock, isFound };
-      return new RequestExchange(start, keeper, parts);
+      return exchangeFor(request, cookie, found);
+    },
+    openAtOnce(request) {
+      const cookie = (request.tokens ?? parts.cookies).read(request.cookieHeader);
+      const found = cookie && mineAtOnce(request, cookie);
+      const isElsewhere = cookie !== undefined && found === undefined;
+      return isElsewhere ? undefined : exchangeFor(request, cookie, found);
     },
     async openById(identity, { lock: wantsLock }) {
       const find = () => findById(identity);
@@ -126,6 +129,20 @@ export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
       else await catchUpWithNodes(local, { sessions, parts });
     },
   };
+
+  function exchangeFor(
+    request: SessionRequest,
+    cookie: CarriedSession | undefined,
+    found: LockedSession<LocalSession> | undefined,
+  ): RequestExchange {
+    const isFound = found !== undefined;
+    const live = isFound ? found.session.live : create(parts, request);
+    return new RequestExchange(
+      { request, cookie, isLearnt: true, live, lock: found?.lock, isFound },
+      keeper,
+      parts,
+    );
+  }
 
   /** What most requests of a sticky session are: in the process that owns it, and in nobody's way. */
   function mineAtOnce(request: SessionRequest, cookie: CarriedSession) {

@@ -5,5 +5,6 @@ export const withoutSession: SessionExchange = {
   session: undefined,
   cookie: () => undefined,
   commit: async () => ({ outcome: "unneeded" }),
+  commitAtOnce: () => ({ outcome: "unneeded" }),
   end: async () => {},
 };

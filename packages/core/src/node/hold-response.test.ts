@@ -168,9 +168,57 @@ describe("a held response", () => {
       res.end("body");
     });
 
-    expect(
-      ["headersSent", "setHeader", "writableEnded"].filter((name) => Object.hasOwn(response!, name)),
-    ).toEqual([]);
+    expect(["headersSent", "setHeader"].filter((name) => Object.hasOwn(response!, name))).toEqual([]);
+    expect([response?.headersSent, response?.writableEnded, response?.writableFinished]).toEqual([
+      true,
+      true,
+      true,
+    ]);
+  });
+
+  it("is out before end() returns where nothing has to be saved", async () => {
+    const exchange = Object.assign(new TestExchange(), {
+      commitAtOnce: (): CommitResult => ({ outcome: "unneeded" }),
+    });
+    let endsAtOnce = 0;
+
+    const { headers, body } = await ask(exchange, (res) => {
+      res.end("body");
+      endsAtOnce = exchange.ends;
+    });
+
+    expect([headers["set-cookie"], headers["content-length"], body]).toEqual([[sessionCookie], "4", "body"]);
+    expect([endsAtOnce, exchange.ends, exchange.commits]).toEqual([1, 1, 0]);
+  });
+
+  it("gives way to the error's answer where Node refuses it, once its handler is done", async () => {
+    const exchange = Object.assign(new TestExchange(), {
+      commitAtOnce: (): CommitResult => ({ outcome: "unneeded" }),
+    });
+    const order: string[] = [];
+    const refuseOnce = (res: http.ServerResponse) => {
+      const { writeHead } = res;
+      let refusals = 1;
+      res.writeHead = (status: number) => {
+        if (refusals-- > 0) throw new Error("refused");
+        return writeHead.call(res, status);
+      };
+    };
+
+    const { status, body } = await ask(
+      exchange,
+      (res) => {
+        res.on("finish", () => order.push("answer"));
+        res.writeHead(200);
+        res.end("body");
+        order.push("handler");
+      },
+      { before: refuseOnce },
+    );
+
+    expect([status, body]).toEqual([500, "error answer: refused"]);
+    expect(order).toEqual(["handler", "answer"]);
+    expect(exchange.ends).toBe(1);
   });
 
   it("commits once where it ends in one go, and gives the exchange back once", async () => {

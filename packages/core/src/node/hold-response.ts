@@ -1,7 +1,7 @@
 import { MsmError } from "../errors.js";
 import type { CommitOptions, CommitResult, SessionExchange } from "../life-cycle/exchange.js";
 import { drainSignal } from "./drain-signal.js";
-import { type AnyServerResponse, call, type NodeResponse } from "./node-response.js";
+import { type AnyServerResponse, call, type Method, type NodeResponse } from "./node-response.js";
 import { addSessionCookie, cookiesOf, dropHead, takeHead } from "./response-head.js";
 import { headersSentError, showEnded, showHeadSent } from "./sent-face.js";
 
@@ -81,6 +81,8 @@ class HeldResponse {
   #hideEnded: (() => void) | undefined;
   #grace: NodeJS.Timeout | undefined;
   #over = false;
+  /** What stands on the response unless a middleware behind us has laid another over it. */
+  #ownWriteHead: Method | undefined;
 
   constructor(res: AnyServerResponse, exchange: SessionExchange, { answerError }: HoldOptions) {
     this.#res = res;
@@ -94,7 +96,8 @@ class HeldResponse {
 
   begin(clientIsGone: boolean): void {
     const res = this.#res;
-    res.writeHead = (...args: unknown[]) => this.#writeHead(args);
+    this.#ownWriteHead = (...args: unknown[]) => this.#writeHead(args);
+    res.writeHead = this.#ownWriteHead;
     res.write = (...args: unknown[]) => this.#write(args);
     res.end = (...args: unknown[]) => this.#end(args);
     if (this.#inner.flushHeaders !== undefined) res.flushHeaders = () => this.#flushHeaders();
@@ -115,9 +118,13 @@ class HeldResponse {
 
   #takeHead(args: readonly unknown[]): void {
     this.#statusCode = takeHead(this.#res, args);
-    this.#hideHeadSent = showHeadSent(this.#res);
+    if (!this.#headIsImplicit) this.#showHeadSent();
     // HTTP/1 sends a head with the first byte of the body, HTTP/2 as soon as it is written.
     if (this.#isHttp2 && !this.#headIsImplicit) this.#hold("flushHeaders", []);
+  }
+
+  #showHeadSent(): void {
+    if (!this.#headIsOut) this.#hideHeadSent ??= showHeadSent(this.#res);
   }
 
   #flushHeaders(): void {
@@ -142,6 +149,10 @@ class HeldResponse {
 
     if (typeof args[0] !== "function" && args[0] !== undefined && args[0] !== null) checkChunk(args[0]);
     this.#decideHead();
+    if (this.#state === "open" && this.#exchange.commitAtOnce?.() !== undefined) {
+      this.#passOnAtOnce(args);
+      return this.#res;
+    }
     this.#endIsHeld = true;
     this.#hideEnded = showEnded(this.#res);
     this.#hold("end", args);
@@ -159,6 +170,7 @@ class HeldResponse {
   #hold(method: Output["method"], args: readonly unknown[]): void {
     this.#decideHead();
     this.#outputs.push({ method, args });
+    this.#showHeadSent();
     if (this.#state === "holding") return;
     this.#state = "holding";
     void this.#commitAndPassOn();
@@ -171,7 +183,9 @@ class HeldResponse {
   #decideHead(): void {
     if (this.#statusCode !== undefined) return;
     this.#headIsImplicit = true;
-    call(this.#res.writeHead, this.#res, [this.#res.statusCode]);
+    const { statusCode } = this.#res;
+    if (this.#res.writeHead === this.#ownWriteHead) this.#statusCode = statusCode;
+    else call(this.#res.writeHead, this.#res, [statusCode]);
   }
 
   // --- commit, and what follows from it ---------------------------------------------------------------------------
@@ -193,12 +207,26 @@ class HeldResponse {
     } while (this.#endIsHeld && this.#state === "holding");
   }
 
+  /** An answer in one go, of a handler that changed nothing: as if nobody held it. */
+  #passOnAtOnce(end: readonly unknown[]): void {
+    this.#outputs.push({ method: "end", args: end });
+    try {
+      this.#passOn(true);
+    } catch (refusal) {
+      // As after a commit that took its time: the handler is done before its error is answered.
+      this.#state = "holding";
+      this.#endIsHeld = true;
+      queueMicrotask(() => this.#fail(refusal instanceof Error ? refusal : new Error(String(refusal))));
+    }
+  }
+
   /** An exchange promises not to reject; one that does all the same must not leave its client without an answer. */
-  #commit(options: CommitOptions): Promise<CommitResult> {
-    return this.#exchange.commit(options).catch((thrown: unknown) => ({
-      outcome: "failed",
-      error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE"),
-    }));
+  async #commit(options: CommitOptions): Promise<CommitResult> {
+    try {
+      return await this.#exchange.commit(options);
+    } catch (thrown) {
+      return { outcome: "failed", error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE") };
+    }
   }
 
   /**
@@ -218,7 +246,6 @@ class HeldResponse {
   #passOn(endIsCovered: boolean): void {
     this.#hideHeadSent?.();
     this.#hideHeadSent = undefined;
-    if (endIsCovered) this.#hideEnded?.();
     const takesMore = withMethods(this.#res, this.#inner, () => {
       if (!this.#headIsOut) this.#passHeadOn();
       return this.#passOutputsOn(endIsCovered);
@@ -308,13 +335,26 @@ function sendingMethodsOf({ writeHead, write, end, flushHeaders }: NodeResponse)
 
 /** Node calls some of these methods from others, looking them up on the response: in `run` it finds `methods`. */
 function withMethods<T>(res: NodeResponse, methods: SendingMethods, run: () => T): T {
-  const replaced = sendingMethodsOf(res);
-  Object.assign(res, methods);
+  const { writeHead, write, end, flushHeaders } = res;
+  putMethods(res, methods.writeHead, methods.write, methods.end, methods.flushHeaders);
   try {
     return run();
   } finally {
-    Object.assign(res, replaced);
+    putMethods(res, writeHead, write, end, flushHeaders);
   }
+}
+
+function putMethods(
+  res: NodeResponse,
+  writeHead: Method,
+  write: Method,
+  end: Method,
+  flushHeaders: Method | undefined,
+): void {
+  res.writeHead = writeHead;
+  res.write = write;
+  res.end = end;
+  if (flushHeaders !== undefined) res.flushHeaders = flushHeaders;
 }
 
 /** The methods, but for calls after the end: those are of the dropped handler, and would raise an error event. */
