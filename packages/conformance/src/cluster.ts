@@ -151,7 +151,7 @@ export interface TestClient {
 export function testClient(cookie?: string): TestClient {
   const client: TestClient = {
     cookie,
-    open: (manager) =>
+    open: async (manager) =>
       manager.open({
         method: "GET",
         url: "/",

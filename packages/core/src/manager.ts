@@ -31,17 +31,12 @@ import { within } from "./within.js";
 /** Keeps the sessions of one application process. */
 export interface SessionManager {
   /**
-   * Finds, takes over, relocates or creates the session of a request.
+   * Finds, takes over, relocates or creates the session of a request. A session that is in this process (sticky), or begins
+   * with this request, is there at once; for the others there is a promise: `await` takes both.
    * Rejects with MSM_ERR_STORAGE_UNAVAILABLE where the session cannot be read (see `onStorageError`), and with
    * MSM_ERR_CLOSED after `close()`.
    */
-  open(request: SessionRequest): Promise<SessionExchange>;
-  /**
-   * As `open()`, where nothing has to be waited for: the session is in this process (sticky), or begins with this request.
-   * @returns undefined where it takes `open()`. Throws MSM_ERR_CLOSED after `close()`, and MSM_ERR_OPTION where `newId()`
-   *   makes an id that cannot be
-   */
-  openAtOnce(request: SessionRequest): SessionExchange | undefined;
+  open(request: SessionRequest): SessionExchange | Promise<SessionExchange>;
   /**
    * Runs `work` on a stored session outside of any request: for WebSocket messages, jobs, timers. What it changes is
    * saved when it is done, unless it throws. Counts as a use of the session.
@@ -151,24 +146,17 @@ function manage(configuration: Configuration, parts: Parts): SessionManager {
   let closing: Promise<void> | undefined;
 
   return {
-    async open(request) {
-      const mode = begin();
+    open(request) {
       try {
-        return await mode.open(request);
+        const mode = begin();
+        try {
+          const opening = mode.open(request);
+          return opening instanceof Promise ? opening.catch((error) => notOpened(mode, error)) : opening;
+        } catch (error) {
+          return notOpened(mode, error);
+        }
       } catch (error) {
-        mode.exchanges.end();
-        if (options.onStorageError === "reject" || !isStorageTrouble(error)) throw error;
-        return withoutSession;
-      }
-    },
-    openAtOnce(request) {
-      const mode = begin();
-      let exchange: SessionExchange | undefined;
-      try {
-        exchange = mode.openAtOnce(request);
-        return exchange;
-      } finally {
-        if (exchange === undefined) mode.exchanges.end();
+        return Promise.reject(error);
       }
     },
     async withSession(id, work, { lock = parts.locking.locksWork } = {}) {
@@ -194,6 +182,12 @@ function manage(configuration: Configuration, parts: Parts): SessionManager {
       return closing;
     },
   };
+
+  function notOpened(mode: Mode, error: unknown): SessionExchange {
+    mode.exchanges.end();
+    if (options.onStorageError === "reject" || !isStorageTrouble(error)) throw error;
+    return withoutSession;
+  }
 
   function begin(): Mode {
     if (closing !== undefined) throw new MsmError("MSM_ERR_CLOSED", "the session manager is closed");

@@ -26,7 +26,7 @@ export function browser(cookie?: string): Browser {
     set cookie(value) {
       jar.cookie = value;
     },
-    open(manager, what) {
+    async open(manager, what) {
       const [method = "", url = ""] = what.split(" ");
       const cookieHeader = jar.cookie === undefined ? undefined : `sid=${jar.cookie}`;
       return manager.open({ method, url, secure: false, cookieHeader });

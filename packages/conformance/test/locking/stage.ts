@@ -48,7 +48,7 @@ export async function begin(options: Readonly<Record<string, unknown>>): Promise
 }
 
 /** Opens a request with this cookie, and leaves it open. */
-export function open(
+export async function open(
   manager: SessionManager,
   cookie: string | undefined,
   request: Partial<SessionRequest> = {},

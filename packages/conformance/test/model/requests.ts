@@ -109,7 +109,7 @@ export class Requests {
     try {
       const exchange = await this.#world.promised(
         `request ${number}`,
-        process.manager.open({ ...requestOf(cookie), ...arrivalOf(arrival, leave) }),
+        Promise.resolve(process.manager.open({ ...requestOf(cookie), ...arrivalOf(arrival, leave) })),
       );
       const { session } = exchange;
       if (session === undefined || process.line.cut) return undefined;
@@ -345,7 +345,7 @@ export class Requests {
     const begunMs = this.#world.clock.monotonicMs();
     const { outcome, error } = await this.#world.promised(
       `commit of ${request.number}`,
-      request.exchange.commit(),
+      Promise.resolve(request.exchange.commit()),
     );
     request.commitsUnderWay--;
     request.isReleasing = request.commitsUnderWay > 0;

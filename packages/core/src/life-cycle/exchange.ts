@@ -59,14 +59,10 @@ export interface SessionExchange {
    * Saves what changed since the last call, and the copies that the mode promises. Never rejects: what went wrong is
    * in the result, and in the events. Without a change it costs nothing, so hooks may call it as often as they like.
    * Lets the next request of the session in, if this one had it to itself.
+   *
+   * @returns a promise only where something has to be waited for
    */
-  commit(options?: CommitOptions): Promise<CommitResult>;
-
-  /**
-   * As `commit()`, where nothing has to be waited for: a request that changed nothing, as most do, is answered at once.
-   * @returns undefined where `commit()` is needed, and where an exchange does not know better
-   */
-  commitAtOnce?(options?: CommitOptions): CommitResult | undefined;
+  commit(options?: CommitOptions): CommitResult | Promise<CommitResult>;
 
   /** The request is over: whatever is still held for it is let go. Safe to call twice; never rejects. */
   end(): Promise<void>;

@@ -10,12 +10,11 @@ export interface Mode {
   /** Its exchanges: whoever opens one counts it here first, and also its end where it could not be opened. */
   readonly exchanges: OpenExchanges;
   /**
+   * @returns a promise only where something has to be waited for
    * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where the session cannot be read, MSM_ERR_LOCK_TIMEOUT,
    *   MSM_ERR_LOCK_QUEUE_FULL or MSM_ERR_ABORTED where it could not be had
    */
-  open(request: SessionRequest): Promise<SessionExchange>;
-  /** As `open`, without waiting. @returns undefined where that cannot be. @throws MsmError MSM_ERR_OPTION */
-  openAtOnce(request: SessionRequest): SessionExchange | undefined;
+  open(request: SessionRequest): SessionExchange | Promise<SessionExchange>;
   /** Opens a session outside of any request. @returns undefined where there is none. @throws MsmError as `open` */
   openById(
     identity: SessionIdentity,

@@ -100,7 +100,6 @@ export class Modes {
         }
         return mode.open(request);
       },
-      openAtOnce: () => undefined,
       openById: async (identity, options) => {
         const guess = this.#parts.ring.place(identity.digest).id;
         await this.#handOver(identity, { guess }, options.lock);

@@ -30,18 +30,10 @@ export function nonStickyMode(parts: Parts): Mode {
 
   return {
     exchanges,
-    async open(request) {
+    open(request) {
       const cookie = (request.tokens ?? parts.cookies).read(request.cookieHeader);
-      const found = cookie && (await findFor(request, cookie));
-      const isFound = found !== undefined;
-      const live = isFound ? found.live : create(parts, request);
-      const start = { request, cookie, isLearnt: true, live, lock: found?.lock, isFound };
-      return new RequestExchange(start, keeper, parts);
-    },
-    openAtOnce(request) {
-      const cookie = (request.tokens ?? parts.cookies).read(request.cookieHeader);
-      if (cookie !== undefined) return undefined;
-      return new RequestExchange({ request, isLearnt: true, live: create(parts, request) }, keeper, parts);
+      if (cookie === undefined) return exchangeFor(request, cookie, undefined);
+      return findFor(request, cookie).then((found) => exchangeFor(request, cookie, found));
     },
     async openById(identity, { lock }) {
       const guess = parts.ring.place(identity.digest).id;
@@ -67,6 +59,20 @@ export function nonStickyMode(parts: Parts): Mode {
     },
     catchUp: async () => {}, // nothing is held here
   };
+
+  function exchangeFor(
+    request: SessionRequest,
+    cookie: CarriedSession | undefined,
+    found: Awaited<ReturnType<typeof find>>,
+  ): RequestExchange {
+    const isFound = found !== undefined;
+    const live = isFound ? found.live : create(parts, request);
+    return new RequestExchange(
+      { request, cookie, isLearnt: true, live, lock: found?.lock, isFound },
+      keeper,
+      parts,
+    );
+  }
 
   function findFor(request: SessionRequest, cookie: CarriedSession) {
     const wantsLock = parts.locking.locks(request);

@@ -124,7 +124,27 @@ export class RequestExchange implements SessionExchange {
     return cookies.header(value, context);
   }
 
-  commit({ keepLease = false }: CommitOptions = {}): Promise<CommitResult> {
+  commit({ keepLease = false }: CommitOptions = {}): CommitResult | Promise<CommitResult> {
+    return this.#commitAtOnce(keepLease) ?? this.#commitLater(keepLease);
+  }
+
+  /** Most requests change nothing, and wait for nothing. @returns undefined where that is otherwise */
+  #commitAtOnce(keepLease: boolean): CommitResult | undefined {
+    if (this.#isBusy || this.#isEnding || this.#lost !== undefined || this.#renewals.length > 0)
+      return undefined;
+    try {
+      this.#fold(this.#view);
+      this.#checkRefusal();
+      if (!this.#isSafe) return undefined;
+    } catch {
+      return undefined; // what is refused is refused again, and told by `commit()`
+    }
+    this.#noteCommitted();
+    if (!keepLease && this.#lock !== undefined) void this.#release();
+    return unneeded;
+  }
+
+  #commitLater(keepLease: boolean): Promise<CommitResult> {
     const takingLock = this.#takingLock;
     this.#commitsUnderWay++;
     this.#commits = this.#commits.then(() => this.#commitInTurn(keepLease, takingLock));
@@ -138,21 +158,6 @@ export class RequestExchange implements SessionExchange {
       : this.#commitLocked(keepLease, takingLock));
     this.#commitsUnderWay--;
     return result;
-  }
-
-  commitAtOnce({ keepLease = false }: CommitOptions = {}): CommitResult | undefined {
-    if (this.#isBusy || this.#isEnding || this.#lost !== undefined || this.#renewals.length > 0)
-      return undefined;
-    try {
-      this.#fold(this.#view);
-      this.#checkRefusal();
-      if (!this.#isSafe) return undefined;
-    } catch {
-      return undefined; // what is refused is refused again, and told by `commit()`
-    }
-    this.#noteCommitted();
-    if (!keepLease && this.#lock !== undefined) void this.#release();
-    return unneeded;
   }
 
   /** Whether something is under way that a commit has to wait for. */

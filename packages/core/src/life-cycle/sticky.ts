@@ -61,16 +61,12 @@ export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
 
   return {
     exchanges,
-    async open(request) {
+    open(request) {
       const cookie = (request.tokens ?? parts.cookies).read(request.cookieHeader);
-      const found = cookie && (mineAtOnce(request, cookie) ?? (await lockAndFind(request, cookie)));
-      return exchangeFor(request, cookie, found);
-    },
-    openAtOnce(request) {
-      const cookie = (request.tokens ?? parts.cookies).read(request.cookieHeader);
-      const found = cookie && mineAtOnce(request, cookie);
-      const isElsewhere = cookie !== undefined && found === undefined;
-      return isElsewhere ? undefined : exchangeFor(request, cookie, found);
+      if (cookie === undefined) return exchangeFor(request, cookie, undefined);
+      const mine = mineAtOnce(request, cookie);
+      if (mine !== undefined) return exchangeFor(request, cookie, mine);
+      return lockAndFind(request, cookie).then((found) => exchangeFor(request, cookie, found));
     },
     async openById(identity, { lock: wantsLock }) {
       const find = () => findById(identity);

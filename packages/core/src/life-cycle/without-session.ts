@@ -4,7 +4,6 @@ import type { SessionExchange } from "./exchange.js";
 export const withoutSession: SessionExchange = {
   session: undefined,
   cookie: () => undefined,
-  commit: async () => ({ outcome: "unneeded" }),
-  commitAtOnce: () => ({ outcome: "unneeded" }),
+  commit: () => ({ outcome: "unneeded" }),
   end: async () => {},
 };

@@ -22,10 +22,19 @@ class TestExchange implements SessionExchange {
   outcomes: CommitResult[] = [{ outcome: "stored" }];
   #waiting: (() => void)[] = [];
   #holds = false;
+  #isNeeded = true;
 
   cookie = (): string | undefined => sessionCookie;
 
-  async commit(): Promise<CommitResult> {
+  commit(): CommitResult | Promise<CommitResult> {
+    if (!this.#isNeeded) {
+      this.commits++;
+      return { outcome: "unneeded" };
+    }
+    return this.#save();
+  }
+
+  async #save(): Promise<CommitResult> {
     this.commits++;
     const result = (this.outcomes.length > 1 ? this.outcomes.shift() : this.outcomes[0])!;
     if (this.#holds) await new Promise<void>((resolve) => this.#waiting.push(resolve));
@@ -34,6 +43,12 @@ class TestExchange implements SessionExchange {
 
   async end(): Promise<void> {
     this.ends++;
+  }
+
+  /** From now on, there is nothing to save. */
+  needNotWait(): this {
+    this.#isNeeded = false;
+    return this;
   }
 
   /** From now on, commits wait for `release()`. */
@@ -177,9 +192,7 @@ describe("a held response", () => {
   });
 
   it("is out before end() returns where nothing has to be saved", async () => {
-    const exchange = Object.assign(new TestExchange(), {
-      commitAtOnce: (): CommitResult => ({ outcome: "unneeded" }),
-    });
+    const exchange = new TestExchange().needNotWait();
     let endsAtOnce = 0;
 
     const { headers, body } = await ask(exchange, (res) => {
@@ -188,13 +201,11 @@ describe("a held response", () => {
     });
 
     expect([headers["set-cookie"], headers["content-length"], body]).toEqual([[sessionCookie], "4", "body"]);
-    expect([endsAtOnce, exchange.ends, exchange.commits]).toEqual([1, 1, 0]);
+    expect([endsAtOnce, exchange.ends, exchange.commits]).toEqual([1, 1, 1]);
   });
 
   it("gives way to the error's answer where Node refuses it, once its handler is done", async () => {
-    const exchange = Object.assign(new TestExchange(), {
-      commitAtOnce: (): CommitResult => ({ outcome: "unneeded" }),
-    });
+    const exchange = new TestExchange().needNotWait();
     const order: string[] = [];
     const refuseOnce = (res: http.ServerResponse) => {
       const { writeHead } = res;

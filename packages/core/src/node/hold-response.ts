@@ -149,14 +149,21 @@ class HeldResponse {
 
     if (typeof args[0] !== "function" && args[0] !== undefined && args[0] !== null) checkChunk(args[0]);
     this.#decideHead();
-    if (this.#state === "open" && this.#exchange.commitAtOnce?.() !== undefined) {
-      this.#passOnAtOnce(args);
-      return this.#res;
-    }
+    const isFree = this.#state === "open" || this.#state === "flowing";
+    const committing = isFree ? this.#commit({ keepLease: false }) : undefined;
     this.#endIsHeld = true;
-    this.#hideEnded = showEnded(this.#res);
-    this.#hold("end", args);
+    this.#outputs.push({ method: "end", args });
+    if (committing !== undefined && !(committing instanceof Promise)) this.#passOnAtOnce(committing);
+    else this.#holdEnd(committing);
     return this.#res;
+  }
+
+  #holdEnd(committing: Promise<CommitResult> | undefined): void {
+    this.#hideEnded = showEnded(this.#res);
+    this.#showHeadSent();
+    if (this.#state === "holding") return;
+    this.#state = "holding";
+    void this.#commitAndPassOn(committing);
   }
 
   /** Node raises an error event at a second `end(chunk)`, which would end the process. The chunk never counted. */
@@ -190,42 +197,48 @@ class HeldResponse {
 
   // --- commit, and what follows from it ---------------------------------------------------------------------------
 
-  async #commitAndPassOn(): Promise<void> {
+  /** @param committing a commit that was begun already */
+  async #commitAndPassOn(committing?: Promise<CommitResult>): Promise<void> {
+    let begun: CommitResult | Promise<CommitResult> | undefined = committing;
     do {
       const endIsCovered = this.#endIsHeld;
-      const { outcome, error } = await this.#commit({ keepLease: !endIsCovered && !this.#isEventStream });
-      this.#isUnsaved = outcome === "failed";
-      if (this.#isUnsaved && !this.#saysThatItFailed) {
-        return this.#fail(MsmError.from(error, "MSM_ERR_STORAGE_UNAVAILABLE"));
-      }
-      try {
-        this.#passOn(endIsCovered);
-      } catch (refusal) {
-        // Node throws, e.g., where the body is not as long as the handler's Content-Length says.
-        return this.#fail(refusal instanceof Error ? refusal : new Error(String(refusal)));
-      }
+      begun ??= this.#commit({ keepLease: !endIsCovered && !this.#isEventStream });
+      const trouble = this.#passOnUnless(await begun, endIsCovered);
+      if (trouble !== undefined) return this.#fail(trouble);
+      begun = undefined;
     } while (this.#endIsHeld && this.#state === "holding");
   }
 
   /** An answer in one go, of a handler that changed nothing: as if nobody held it. */
-  #passOnAtOnce(end: readonly unknown[]): void {
-    this.#outputs.push({ method: "end", args: end });
+  #passOnAtOnce(result: CommitResult): void {
+    const trouble = this.#passOnUnless(result, true);
+    if (trouble === undefined) return;
+    // As after a commit that took its time: the handler is done before its error is answered.
+    this.#state = "holding";
+    queueMicrotask(() => this.#fail(trouble));
+  }
+
+  /** @returns why the answer cannot be passed on */
+  #passOnUnless({ outcome, error }: CommitResult, endIsCovered: boolean): Error | undefined {
+    this.#isUnsaved = outcome === "failed";
+    if (this.#isUnsaved && !this.#saysThatItFailed)
+      return MsmError.from(error, "MSM_ERR_STORAGE_UNAVAILABLE");
     try {
-      this.#passOn(true);
+      this.#passOn(endIsCovered);
+      return undefined;
     } catch (refusal) {
-      // As after a commit that took its time: the handler is done before its error is answered.
-      this.#state = "holding";
-      this.#endIsHeld = true;
-      queueMicrotask(() => this.#fail(refusal instanceof Error ? refusal : new Error(String(refusal))));
+      // Node throws, e.g., where the body is not as long as the handler's Content-Length says.
+      return refusal instanceof Error ? refusal : new Error(String(refusal));
     }
   }
 
   /** An exchange promises not to reject; one that does all the same must not leave its client without an answer. */
-  async #commit(options: CommitOptions): Promise<CommitResult> {
+  #commit(options: CommitOptions): CommitResult | Promise<CommitResult> {
     try {
-      return await this.#exchange.commit(options);
+      const committing = this.#exchange.commit(options);
+      return committing instanceof Promise ? committing.catch(failedBy) : committing;
     } catch (thrown) {
-      return { outcome: "failed", error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE") };
+      return failedBy(thrown);
     }
   }
 
@@ -328,6 +341,11 @@ class HeldResponse {
     void this.#exchange.end();
   }
 }
+
+const failedBy = (thrown: unknown): CommitResult => ({
+  outcome: "failed",
+  error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE"),
+});
 
 function sendingMethodsOf({ writeHead, write, end, flushHeaders }: NodeResponse): SendingMethods {
   return { writeHead, write, end, ...(flushHeaders === undefined ? {} : { flushHeaders }) };

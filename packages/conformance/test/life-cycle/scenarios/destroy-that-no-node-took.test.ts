@@ -56,7 +56,8 @@ describe.each(["non-sticky", "sticky"] as const)("%s: a destroy() that no node t
     const order: string[] = [];
 
     void exchange.session!.destroy().then(() => order.push("ended"));
-    await exchange.commit().then(() => order.push("answered"));
+    await exchange.commit();
+    order.push("answered");
     await exchange.end();
     await running.close();
 

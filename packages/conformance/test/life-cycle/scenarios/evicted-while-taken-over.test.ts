@@ -86,7 +86,7 @@ it("sticky: a commit ends also when its session was evicted while it was taken o
   first.session!.attributes.a = 1;
   const before = count.saves;
   let settled = false;
-  void first.commit().then(() => {
+  void Promise.resolve(first.commit()).then(() => {
     settled = true;
   });
   for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));

@@ -24,7 +24,7 @@ for (const mode of ["sticky", "non-sticky"] as const) {
     const before = count.saves;
 
     let outcome: string | undefined;
-    void exchange.commit().then((result) => {
+    void Promise.resolve(exchange.commit()).then((result) => {
       outcome = result.outcome;
     });
     for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
