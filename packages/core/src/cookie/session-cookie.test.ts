@@ -29,7 +29,13 @@ describe("the session cookie", () => {
     const value = cookies.value(id, "n1", "app1");
 
     expect(value).toMatch(/^[0-9a-f]{48}-n1-[\w-]{43}\.app1$/);
-    expect(cookies.read(`a=b; sid=${value}; c=d`)).toEqual({ id, node: "n1", route: "app1", value });
+    expect(cookies.read(`a=b; sid=${value}; c=d`)).toEqual({
+      id,
+      node: "n1",
+      route: "app1",
+      value,
+      isCurrent: true,
+    });
     expect(cookies.read(`sid=${cookies.value(id, "n1", undefined)}`)?.route).toBeUndefined();
   });
 
@@ -40,6 +46,7 @@ describe("the session cookie", () => {
     expect(both.read(old)?.id).toBe(id);
     expect(cookies.read(old)).toBeUndefined();
     expect(cookies.read(`sid=${both.value(id, "n1", undefined)}`)?.id).toBe(id);
+    expect(both.read(old)?.isCurrent).toBe(false);
   });
 
   it("is not accepted with another node, id or MAC, whichever character is changed", () => {
@@ -51,6 +58,17 @@ describe("the session cookie", () => {
       // The last character of base64url of 32 bytes carries 4 bits only; a MAC is compared as text all the same.
       expect(cookies.read(`sid=${changed}`), changed).toBeUndefined();
     }
+  });
+
+  it("is refused as ever beside one that was accepted a moment ago", () => {
+    const value = cookies.value(id, "n1", "app1");
+    const forged = `${value.slice(0, -6)}${value.at(-6) === "A" ? "E" : "A"}${value.slice(-5)}`;
+
+    const read = [value, forged, value, value.replace("n1", "n2"), value].map(
+      (each) => cookies.read(`sid=${each}`)?.value,
+    );
+
+    expect(read).toEqual([value, undefined, value, undefined, value]);
   });
 
   it("is found behind others of its name that do not verify, up to the fourth", () => {

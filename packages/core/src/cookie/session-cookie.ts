@@ -2,8 +2,9 @@ import { createHmac, timingSafeEqual } from "node:crypto";
 import { serialize } from "cookie";
 import type { Clock } from "../clock.js";
 import type { ResolvedCookieOptions } from "../options.js";
+import { RecentMap } from "../recent-map.js";
 import { isSessionId, longestIdChars } from "../session/session-id.js";
-import type { SessionTokens } from "./session-tokens.js";
+import type { CarriedSession, SessionTokens } from "./session-tokens.js";
 
 /** What `SessionCookies.header` needs to know beside the session. */
 interface CookieHeaderContext {
@@ -26,33 +27,36 @@ export interface SessionCookies extends SessionTokens {
 
 const mostCandidates = 4;
 
+/** MACs that are remembered, of those used last: most requests come with a cookie that was seen before. */
+const mostRemembered = 8192;
+
 /** Makes the reader and writer for one cookie name and list of keys. */
 export function createSessionCookies(
   options: ResolvedCookieOptions,
   keys: readonly Buffer[],
   clock: Clock,
 ): SessionCookies {
+  /** By the cookie's whole value: a value that differs in one character is another one, and verified as any. */
+  const verified = new RecentMap<string, CarriedSession>(mostRemembered);
+  /** By what they cover: MACs by the first key. */
+  const signed = new RecentMap<string, string>(mostRemembered);
   const sign = (payload: string, key: Buffer) =>
     createHmac("sha256", key).update(payload).digest("base64url");
-  const verifies = (payload: string, mac: string) =>
-    keys.some((key) =>
-      timingSafeEqual(Buffer.from(sign(payload, key), "latin1"), Buffer.from(mac, "latin1")),
-    );
+  const verifies = ({ payload, mac }: ValueParts, key: Buffer) =>
+    timingSafeEqual(Buffer.from(sign(payload, key), "latin1"), Buffer.from(mac, "latin1"));
 
   return {
     read(cookieHeader) {
       if (cookieHeader === undefined) return undefined;
       for (const value of cookieValues(cookieHeader, options.name, mostCandidates)) {
-        const parts = split(value);
-        if (parts !== undefined && verifies(parts.payload, parts.mac)) {
-          return { id: parts.id, node: parts.node, route: parts.route, value };
-        }
+        const carried = verified.get(value) ?? verify(value);
+        if (carried !== undefined) return carried;
       }
       return undefined;
     },
     value(id, node, route) {
       const payload = `${id}-${node}`;
-      return `${payload}-${sign(payload, keys[0]!)}${route === undefined ? "" : `.${route}`}`;
+      return `${payload}-${signOnce(payload)}${route === undefined ? "" : `.${route}`}`;
     },
     header(value, { secure, maxAgeMs }) {
       return serialize(options.name, value, {
@@ -66,6 +70,26 @@ export function createSessionCookies(
     clearingHeader: ({ secure }) =>
       serialize(options.name, "", { ...attributes(secure), maxAge: 0, expires: new Date(0) }),
   };
+
+  function verify(value: string): CarriedSession | undefined {
+    const parts = split(value);
+    const key = parts && keys.find((each) => verifies(parts, each));
+    if (key === undefined) return undefined;
+    // Texts of its own: as pieces of the header, they would keep the whole of that in memory.
+    const own = Buffer.from(value, "latin1").toString("latin1");
+    const { id, node, route } = split(own)!;
+    const carried = { id, node, route, value: own, isCurrent: key === keys[0] };
+    verified.set(own, carried);
+    return carried;
+  }
+
+  function signOnce(payload: string): string {
+    const known = signed.get(payload);
+    if (known !== undefined) return known;
+    const mac = sign(payload, keys[0]!);
+    signed.set(payload, mac);
+    return mac;
+  }
 
   function attributes(requestIsSecure: boolean) {
     const { path, domain, httpOnly, sameSite, partitioned, priority } = options;
@@ -87,7 +111,16 @@ export function createSessionCookies(
  */
 const valuePattern = /^(.+)-([A-Za-z0-9]{1,16})-([\w-]{43})(?:\.([\w-]{1,32}))?$/;
 
-function split(value: string) {
+interface ValueParts {
+  readonly id: string;
+  readonly node: string;
+  readonly mac: string;
+  readonly route: string | undefined;
+  /** What the MAC covers. */
+  readonly payload: string;
+}
+
+function split(value: string): ValueParts | undefined {
   if (value.length > longestIdChars + 43 + 64) return undefined;
   const [, id, node, mac, route] = valuePattern.exec(value) ?? [];
   if (id === undefined || node === undefined || mac === undefined || !isSessionId(id)) return undefined;

@@ -12,6 +12,8 @@ export interface CarriedSession {
   readonly route?: string | undefined;
   /** What the client sent, whole. */
   readonly value: string;
+  /** Whether `value()` would make the same of it again; where that is not said, it is asked. */
+  readonly isCurrent?: boolean | undefined;
 }
 
 /** How clients carry the name of their session: what stands in the session cookie. */

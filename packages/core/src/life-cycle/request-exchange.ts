@@ -75,6 +75,8 @@ export class RequestExchange implements SessionExchange {
   #failed = false;
   /** That a fold of what the request did was refused, and what it did besides is in the session all the same. */
   #isHalfDone = false;
+  /** That the commit which begins now has folded already. */
+  #isFolded = false;
   /** That a change of this request gave way in a conflict: no later commit may say that it worked. */
   #lost: MsmError | undefined;
   #renewCookie = false;
@@ -112,46 +114,57 @@ export class RequestExchange implements SessionExchange {
         ? cookies.clearingHeader(context)
         : undefined;
 
-    const tokens = this.#start.request.tokens ?? cookies;
-    const value = tokens.value(live.identity.id, live.node, this.#keeper.route);
     const lasts = this.#cookieMaxAgeMs !== undefined;
     // After a merge the newest state is here: the client's next request shall come here, not to the other writer.
     const isNewer =
       (lasts && this.#renewCookie) || (this.#keeper.route !== undefined && live.merges > this.#mergesAtStart);
-    if (!renew && !isNewer && value === this.#start.cookie?.value) return undefined;
+    const isWanted = renew || isNewer;
+    if (!isWanted && this.#isCarried(live)) return undefined;
+    const tokens = this.#start.request.tokens ?? cookies;
+    const value = tokens.value(live.identity.id, live.node, this.#keeper.route);
+    if (!isWanted && value === this.#start.cookie?.value) return undefined;
     live.announcedNode = live.node;
     live.noteLookedForOn(live.node);
     return cookies.header(value, context);
   }
 
+  /** Whether the client has said already all that its cookie would say. */
+  #isCarried(live: LiveSession): boolean {
+    const { cookie } = this.#start;
+    if (cookie?.isCurrent !== true) return false;
+    return cookie.id === live.identity.id && cookie.node === live.node && cookie.route === this.#keeper.route;
+  }
+
   commit({ keepLease = false }: CommitOptions = {}): CommitResult | Promise<CommitResult> {
-    return this.#commitAtOnce(keepLease) ?? this.#commitLater(keepLease);
-  }
-
-  /** Most requests change nothing, and wait for nothing. @returns undefined where that is otherwise */
-  #commitAtOnce(keepLease: boolean): CommitResult | undefined {
-    if (this.#isBusy || this.#isEnding || this.#lost !== undefined || this.#renewals.length > 0)
-      return undefined;
-    try {
-      this.#fold(this.#view);
-      this.#checkRefusal();
-      if (!this.#isSafe) return undefined;
-    } catch {
-      return undefined; // what is refused is refused again, and told by `commit()`
-    }
-    this.#noteCommitted();
-    if (!keepLease && this.#lock !== undefined) void this.#release();
-    return unneeded;
-  }
-
-  #commitLater(keepLease: boolean): Promise<CommitResult> {
+    const isFirst = this.#commitsUnderWay === 0;
     const takingLock = this.#takingLock;
+    if (isFirst && takingLock === undefined && this.#hasNothingToSave()) {
+      this.#isFolded = false;
+      this.#noteCommitted();
+      if (!keepLease && this.#lock !== undefined) void this.#release();
+      return unneeded;
+    }
     this.#commitsUnderWay++;
-    this.#commits = this.#commits.then(() => this.#commitInTurn(keepLease, takingLock));
+    this.#commits = isFirst
+      ? this.#run(keepLease, takingLock)
+      : this.#commits.then(() => this.#run(keepLease, takingLock));
     return this.#commits;
   }
 
-  async #commitInTurn(keepLease: boolean, takingLock: Promise<void> | undefined): Promise<CommitResult> {
+  /** Most requests change nothing, and wait for nothing. */
+  #hasNothingToSave(): boolean {
+    if (this.#isEnding || this.#lost !== undefined || this.#renewals.length > 0) return false;
+    try {
+      this.#fold(this.#view);
+      this.#isFolded = true;
+      this.#checkRefusal();
+      return this.#isSafe;
+    } catch {
+      return false; // what is refused is refused again, and told then
+    }
+  }
+
+  async #run(keepLease: boolean, takingLock: Promise<void> | undefined): Promise<CommitResult> {
     const hasNoLock = this.#lock === undefined && takingLock === undefined;
     const result = await (hasNoLock
       ? this.#commitOnce(undefined)
@@ -294,7 +307,8 @@ export class RequestExchange implements SessionExchange {
     const renewals = this.#renewals;
     try {
       if (this.#isEnding) await (this.#ending ?? this.#endAll());
-      this.#fold(view);
+      if (!this.#isFolded) this.#fold(view);
+      this.#isFolded = false;
       const kept = await this.#keep(lock);
       const isGone = renewals.length > 0 && !(await this.#endFormers(renewals));
       const outcome = isGone ? "discarded" : kept;

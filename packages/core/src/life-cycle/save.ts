@@ -60,7 +60,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
     if (merges >= hastyMerges) await pauseAfter(merges, parts);
     const before = live.stored;
     const state = { change: live.changes, table: live.table, idleTimeoutMs: live.idleTimeoutMs };
-    const ancestors = [...live.contained];
+    const ancestors = live.contained;
     const writeId = newWriteId();
     const version = { ...state, version: nextVersion(before?.revision.version), writeId, ancestors };
     // A node that took it without saying so has it under a lower version, and will get this one.
@@ -225,7 +225,7 @@ function pauseAfter(merges: number, { clock, random }: Parts): Promise<void> {
 
 /** The version that a write of this session replaces. */
 export function replacedBy({ stored, contained }: LiveSession): Replaced | undefined {
-  return stored && { ...stored, contains: (writeId) => contained.has(writeId) };
+  return stored && { ...stored, contains: (writeId) => contained.includes(writeId) };
 }
 
 /** How long the nodes shall keep the record: what is left of the idle timeout, or of the absolute one. */

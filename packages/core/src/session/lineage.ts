@@ -6,6 +6,7 @@ const newestOfEach = 4;
  * push none of them out.
  */
 export function lineageOf(mine: readonly string[], theirs: readonly string[]): readonly string[] {
+  if (mine.length === 0) return theirs;
   const known = new Set(theirs);
   const common = mine.findLastIndex((writeId) => known.has(writeId));
   const before = mine.slice(0, common === -1 ? mine.length : common).filter((writeId) => !known.has(writeId));

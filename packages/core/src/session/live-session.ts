@@ -45,6 +45,13 @@ interface Unfolded {
   readonly below: Unfolded | undefined;
 }
 
+/** That what was done to an attribute was given up, and when that was. */
+interface Refusal {
+  /** See `LiveSession.moment`. */
+  readonly moment: number;
+  readonly error: MsmError;
+}
+
 /** Saved versions that a session is known to contain; older ones have long been replaced everywhere. */
 const mostContained = 32;
 
@@ -116,33 +123,35 @@ export class LiveSession {
   readonly #rewrite: number;
   #savedChanges = 0;
   /** The attributes of each folded change that is on no node yet. */
-  readonly #unsavedNames = new Map<number, readonly string[]>();
+  #unsavedNames: Map<number, readonly string[]> | undefined;
   /** Changes that gave way to another process', and why. */
-  readonly #refused = new Map<number, MsmError>();
+  #refused: Map<number, MsmError> | undefined;
   /** The last refusal that touched an attribute, and when that was. */
-  readonly #refusals = new Map<string, { readonly moment: number; readonly error: MsmError }>();
+  #refusals: Map<string, Refusal> | undefined;
   /** Folds that made no change: refused, or of values that stood already. */
   #idleFolds = 0;
   /** When a fold last took what an attribute had been given, see `moment`. */
-  readonly #folded = new Map<string, number>();
+  #folded: Map<string, number> | undefined;
   /** Decoded or assigned values; an entry of undefined is a deletion that is not folded yet. */
   readonly #values = new Map<string, unknown>();
   /** Tables that may be on a node under their writeId, as nobody knows what became of the write. */
-  readonly #uncertain = new Map<string, AttributeTable>();
+  #uncertain: Map<string, AttributeTable> | undefined;
   /** Tables that are on their way to a node, by their writeId. */
-  readonly #underWay = new Map<string, AttributeTable>();
+  #underWay: Map<string, AttributeTable> | undefined;
   /** Which change last touched an attribute. */
-  readonly #changedBy = new Map<string, number>();
+  #changedBy: Map<string, number> | undefined;
   /** Attributes that a merge changed while a handler had changed them too, with the bytes both began with. */
-  readonly #contested = new Map<string, Uint8Array | undefined>();
+  #contested: Map<string, Uint8Array | undefined> | undefined;
   /** Objects that a merge or a failed fold took out of the session while handlers may hold them, with what stood then. */
-  readonly #detached = new WeakMap<object, Uint8Array | undefined>();
+  #detached: WeakMap<object, Uint8Array | undefined> | undefined;
   /** What each attribute was given since the last fold, the newest on top: a request may take back its own. */
-  readonly #unfolded = new Map<string, Unfolded>();
+  #unfolded: Map<string, Unfolded> | undefined;
   /** Whether requests shared it that have all ended. */
   #isSettled = false;
-  /** Names whose value is known to be what the table's bytes decode to. */
-  readonly #clean = new Set<string>();
+  /** Names whose value was decoded from the table's bytes; handlers may have changed it since. */
+  #decoded: Set<string> | undefined;
+  /** Of these, the names whose value is known to be what those bytes decode to. */
+  #clean: Set<string> | undefined;
 
   constructor(start: LiveSessionStart) {
     this.identity = start.identity;
@@ -167,8 +176,8 @@ export class LiveSession {
   }
 
   /** Write ids of the versions that this session comes of, as it is now. */
-  get contained(): ReadonlySet<string> {
-    return new Set(this.#contained);
+  get contained(): readonly string[] {
+    return this.#contained;
   }
 
   /** Ids of all nodes that a cookie names which may be out, and of those that were found to have the session. */
@@ -226,9 +235,9 @@ export class LiveSession {
     this.#previous = this.#stored;
     this.#goOnFrom(state);
     this.#savedChanges = Math.max(this.#savedChanges, change);
-    for (const unsaved of this.#unsavedNames.keys())
-      if (unsaved <= change) this.#unsavedNames.delete(unsaved);
-    this.#uncertain.clear();
+    for (const unsaved of this.#unsavedNames?.keys() ?? [])
+      if (unsaved <= change) this.#unsavedNames?.delete(unsaved);
+    this.#uncertain = undefined;
     this.#relax();
   }
 
@@ -247,19 +256,19 @@ export class LiveSession {
 
   /** Notes a write that goes out now: a node may have it before this process knows. */
   noteUnderWay(writeId: string, table: AttributeTable): void {
-    this.#underWay.set(writeId, table);
+    (this.#underWay ??= new Map()).set(writeId, table);
   }
 
   /** Notes that a write is not under way any more. */
   noteAnswered(writeId: string): void {
-    this.#underWay.delete(writeId);
+    this.#underWay?.delete(writeId);
   }
 
   /** Notes a write whose outcome is unknown: a node may have this state, or get it yet. */
   noteUncertain(writeId: string, table: AttributeTable): void {
-    this.#uncertain.set(writeId, table);
-    const [oldest] = this.#uncertain.keys();
-    if (this.#uncertain.size > mostUncertain && oldest !== undefined) this.#uncertain.delete(oldest);
+    (this.#uncertain ??= new Map()).set(writeId, table);
+    const [oldest] = this.#uncertain?.keys();
+    if (this.#uncertain.size > mostUncertain && oldest !== undefined) this.#uncertain?.delete(oldest);
   }
 
   /**
@@ -280,9 +289,9 @@ export class LiveSession {
   /** What this session wrote, without knowing what became of it, and another version is or goes on from. */
   #newestOwnIn({ writeId, ancestors }: StoredState): AttributeTable | undefined {
     const own = [...ancestors, writeId].findLast(
-      (each) => this.#underWay.has(each) || this.#uncertain.has(each),
+      (each) => this.#underWay?.has(each) || this.#uncertain?.has(each),
     );
-    return own === undefined ? undefined : (this.#underWay.get(own) ?? this.#uncertain.get(own));
+    return own === undefined ? undefined : (this.#underWay?.get(own) ?? this.#uncertain?.get(own));
   }
 
   /** Decodes on first use. @returns undefined where there is no such attribute */
@@ -292,20 +301,21 @@ export class LiveSession {
     if (bytes === undefined) return undefined;
     const value = this.#codec.decode(bytes);
     this.#values.set(name, value);
-    this.#clean.add(name);
+    (this.#decoded ??= new Set()).add(name);
+    (this.#clean ??= new Set()).add(name);
     return value;
   }
 
   /** As `read`, for a handler that may change the object it gets. */
   handOut(name: string): unknown {
     const value = this.read(name);
-    if (typeof value === "object") this.#clean.delete(name);
+    if (typeof value === "object") this.#clean?.delete(name);
     return value;
   }
 
   /** True where nobody can have made anything of the attribute that is not in the table. */
   isClean(name: string): boolean {
-    return !this.#values.has(name) || this.#clean.has(name);
+    return !this.#values.has(name) || this.#clean?.has(name) === true;
   }
 
   has(name: string): boolean {
@@ -331,7 +341,7 @@ export class LiveSession {
     if (this.holders > 1) this.#rememberReplaced(name, value);
     if (this.holders > 0) this.#noteUnfolded(name, value, by);
     this.#values.set(name, value);
-    this.#clean.delete(name);
+    this.#spoil(name);
   }
 
   /** True where the attribute was read or assigned, and not taken back since. */
@@ -349,25 +359,25 @@ export class LiveSession {
    * request had assigned before stands again, as that one may be told that it is stored.
    */
   revert(name: string, by: object): void {
-    const left = without(this.#unfolded.get(name), by);
+    const left = without(this.#unfolded?.get(name), by);
     if (left !== undefined && left.value === this.#values.get(name)) {
-      this.#unfolded.set(name, left);
+      (this.#unfolded ??= new Map()).set(name, left);
       return;
     }
     this.#drop(name);
     if (left === undefined) {
-      this.#contested.delete(name);
+      this.#contested?.delete(name);
       return;
     }
-    this.#unfolded.set(name, left);
+    (this.#unfolded ??= new Map()).set(name, left);
     this.#values.set(name, left.value);
   }
 
   /** As `revert`, where another request has already put another value in the place of this one's. */
   forgetUnfolded(name: string, by: object): void {
-    const left = without(this.#unfolded.get(name), by);
-    if (left === undefined) this.#unfolded.delete(name);
-    else this.#unfolded.set(name, left);
+    const left = without(this.#unfolded?.get(name), by);
+    if (left === undefined) this.#unfolded?.delete(name);
+    else (this.#unfolded ??= new Map()).set(name, left);
   }
 
   /**
@@ -385,28 +395,29 @@ export class LiveSession {
       if (this.#mayHaveChanged(name)) {
         const bytes = this.#foldedBytes(name, onLost);
         if (sameBytes(bytes, this.#table.get(name))) {
-          if (this.#values.has(name)) this.#clean.add(name);
-          if (this.#unfolded.delete(name)) unchanged.push(name);
+          if (this.#decoded?.has(name) === true) (this.#clean ??= new Set()).add(name);
+          if (this.#unfolded?.delete(name)) unchanged.push(name);
         } else {
           folded ??= new Map(this.#table);
           if (bytes === undefined) folded.delete(name);
           else folded.set(name, bytes);
           changed.push(name);
+          this.#spoil(name);
         }
         if (bytes === undefined) this.#values.delete(name);
       }
-      newest = Math.max(newest, this.#changedBy.get(name) ?? 0);
+      newest = Math.max(newest, this.#changedBy?.get(name) ?? 0);
     }
     if (unchanged.length > 0) this.#idleFolds++;
-    for (const name of unchanged) this.#folded.set(name, this.moment);
+    for (const name of unchanged) (this.#folded ??= new Map()).set(name, this.moment);
     if (folded === undefined) return newest;
     this.#checkSize(folded, changed, onLost);
     this.#table = folded;
     this.#changes++;
     for (const name of changed) {
-      this.#changedBy.set(name, this.#changes);
-      this.#folded.set(name, this.moment);
-      this.#unfolded.delete(name);
+      (this.#changedBy ??= new Map()).set(name, this.#changes);
+      (this.#folded ??= new Map()).set(name, this.moment);
+      this.#unfolded?.delete(name);
     }
     this.#noteUnsaved(changed);
     return this.#changes;
@@ -421,37 +432,37 @@ export class LiveSession {
     const given = new Set(names);
     for (let before = -1; before < given.size; ) {
       before = given.size;
-      for (const [change, touched] of this.#unsavedNames) {
+      for (const [change, touched] of this.#unsavedNames ?? []) {
         if (!touched.some((name) => given.has(name))) continue;
-        this.#refused.set(change, error);
+        (this.#refused ??= new Map()).set(change, error);
         for (const name of touched) given.add(name);
       }
     }
     // Who reads such an attribute from now on reads what stands.
     for (const name of given) {
-      this.#changedBy.delete(name);
-      this.#refusals.set(name, { moment: this.moment, error });
+      this.#changedBy?.delete(name);
+      (this.#refusals ??= new Map()).set(name, { moment: this.moment, error });
     }
     return given;
   }
 
   /** The attributes that these changes touched, where no node has them yet. */
   unsavedNamesOf(changes: Iterable<number>): readonly string[] {
-    return [...changes].flatMap((change) => this.#unsavedNames.get(change) ?? []);
+    return [...changes].flatMap((change) => this.#unsavedNames?.get(change) ?? []);
   }
 
   /** The newest change of each of these attributes, where no node has that yet. */
   unsavedChangesOf(names: Iterable<string>): readonly number[] {
     if (!this.unsaved) return [];
     return [...names].flatMap((name) => {
-      const change = this.#changedBy.get(name) ?? 0;
+      const change = this.#changedBy?.get(name) ?? 0;
       return change > this.#savedChanges ? [change] : [];
     });
   }
 
   /** True where any change was given up while the requests that have the session now had it. */
   get hasRefusals(): boolean {
-    return this.#refused.size > 0;
+    return this.#refused !== undefined;
   }
 
   /** Grows with each change, and each fold that made none. */
@@ -461,18 +472,18 @@ export class LiveSession {
 
   /** Whether a fold has taken since that moment what the attribute had been given, by whomever. */
   isFoldedSince(name: string, moment: number): boolean {
-    return (this.#folded.get(name) ?? 0) > moment;
+    return (this.#folded?.get(name) ?? 0) > moment;
   }
 
   /** Why what was done to an attribute at that moment was given up since; undefined where it was not. */
   refusalSince(name: string, moment: number): MsmError | undefined {
-    const refusal = this.#refusals.get(name);
+    const refusal = this.#refusals?.get(name);
     return refusal !== undefined && refusal.moment >= moment ? refusal.error : undefined;
   }
 
   /** Why the change of that number was given up; undefined where it was not. */
   refusal(change: number): MsmError | undefined {
-    return this.#refused.get(change);
+    return this.#refused?.get(change);
   }
 
   /**
@@ -484,7 +495,7 @@ export class LiveSession {
       const bytes = this.#table.get(name);
       if (sameBytes(bytes, merged.get(name))) continue;
       if (this.#isUnchanged(name)) this.#drop(name);
-      else if (!this.#contested.has(name)) this.#contested.set(name, bytes);
+      else if (!this.#contested?.has(name)) (this.#contested ??= new Map()).set(name, bytes);
     }
     this.#table = merged;
     this.#changes++;
@@ -498,7 +509,7 @@ export class LiveSession {
   adopt(merged: AttributeTable): void {
     const changed = differingNames(this.#table, merged);
     this.rebase(merged);
-    for (const name of changed) this.#changedBy.set(name, this.#changes);
+    for (const name of changed) (this.#changedBy ??= new Map()).set(name, this.#changes);
     this.#noteUnsaved(changed);
   }
 
@@ -507,17 +518,17 @@ export class LiveSession {
    * @param resolve decides what stands; what it throws leaves the other value there
    */
   bringBack(name: string, object: object, resolve: ResolveEncoded): void {
-    if (!this.#detached.has(object)) return;
-    const base = this.#detached.get(object);
+    if (!this.#detached?.has(object)) return;
+    const base = this.#detached?.get(object);
     const mine = this.#codec.encode(object);
     if (sameBytes(base, mine)) return;
     const theirs = this.encoded(name);
     const kept = sameBytes(base, theirs) ? mine : resolve({ name, base, mine, theirs });
     // Others may hold the object as well: what they did to it until now is in it, and counts no second time.
-    if (kept === mine) this.#detached.delete(object);
-    else this.#detached.set(object, mine);
+    if (kept === mine) this.#detached?.delete(object);
+    else (this.#detached ??= new WeakMap()).set(object, mine);
     this.#values.set(name, kept === mine ? object : this.decode(kept));
-    this.#clean.delete(name);
+    this.#spoil(name);
   }
 
   /** The bytes of an attribute as it is now, folded or not. @throws MsmError MSM_ERR_CODEC */
@@ -544,12 +555,14 @@ export class LiveSession {
    * becomes what another process would read (a Date, under JSON, becomes text), and what was never committed is gone.
    */
   settle(): void {
-    for (const name of this.#values.keys()) if (!this.#clean.has(name)) this.#values.delete(name);
-    this.#contested.clear();
-    this.#unfolded.clear();
-    if (this.#refusals.size > 0) {
-      this.#refused.clear();
-      this.#refusals.clear();
+    for (const name of this.#values.keys()) if (!this.isClean(name)) this.#values.delete(name);
+    this.#contested = undefined;
+    this.#unfolded = undefined;
+    this.#refused = undefined;
+    this.#refusals = undefined;
+    if (!this.unsaved) {
+      this.#changedBy = undefined;
+      this.#folded = undefined;
     }
     this.#isSettled = true;
     this.#relax();
@@ -562,7 +575,7 @@ export class LiveSession {
 
   /** An object that was the same at the last look may have been changed since by whoever holds it. */
   #mayHaveChanged(name: string): boolean {
-    return this.#values.has(name) && (!this.#clean.has(name) || typeof this.#values.get(name) === "object");
+    return this.#values.has(name) && (!this.#clean?.has(name) || typeof this.#values.get(name) === "object");
   }
 
   #isUnchanged(name: string): boolean {
@@ -578,15 +591,16 @@ export class LiveSession {
     this.#stored = state;
     if (state === undefined) return;
     this.node = state.node;
-    this.#contained = lineageOf(this.#contained, [...state.ancestors, state.writeId]).slice(-mostContained);
+    const theirs = [...state.ancestors, state.writeId];
+    this.#contained = lineageOf(this.#contained, theirs).slice(-mostContained);
   }
 
   #noteUnsaved(names: readonly string[]): void {
-    this.#unsavedNames.set(this.#changes, names);
+    (this.#unsavedNames ??= new Map()).set(this.#changes, names);
     if (this.#unsavedNames.size <= mostUnsavedChanges) return;
     const [oldest, next] = this.#unsavedNames;
-    this.#unsavedNames.set(next![0], [...new Set([...oldest![1], ...next![1]])]);
-    this.#unsavedNames.delete(oldest![0]);
+    (this.#unsavedNames ??= new Map()).set(next![0], [...new Set([...oldest![1], ...next![1]])]);
+    this.#unsavedNames?.delete(oldest![0]);
   }
 
   /** Another request may hold the object whose place a value takes, and change it yet. */
@@ -594,7 +608,7 @@ export class LiveSession {
     const replaced = this.#values.get(name);
     if (replaced === value || typeof replaced !== "object" || replaced === null) return;
     try {
-      this.#detached.set(replaced, this.#codec.encode(replaced));
+      (this.#detached ??= new WeakMap()).set(replaced, this.#codec.encode(replaced));
     } catch {
       // What cannot be encoded cannot be saved either: the fold of whoever changed it says so.
     }
@@ -603,20 +617,27 @@ export class LiveSession {
   /** An object that was there before stays below: another request may have changed it in place. */
   #noteUnfolded(name: string, value: unknown, by: object): void {
     const current = this.#values.get(name);
-    const others = without(this.#unfolded.get(name), by);
+    const others = without(this.#unfolded?.get(name), by);
     const isObject = typeof current === "object" && current !== null;
-    const isNoted = others?.value === current || this.#unfolded.get(name)?.value === current;
+    const isNoted = others?.value === current || this.#unfolded?.get(name)?.value === current;
     const below = isObject && !isNoted ? { by: undefined, value: current, below: others } : others;
-    this.#unfolded.set(name, { by, value, below });
+    (this.#unfolded ??= new Map()).set(name, { by, value, below });
+  }
+
+  /** Notes that a value need not be what the table's bytes decode to, though it may have been. */
+  #spoil(name: string): void {
+    this.#decoded?.delete(name);
+    this.#clean?.delete(name);
   }
 
   /** Takes a value out of the session; `bringBack` knows objects again. */
   #drop(name: string): void {
     const value = this.#values.get(name);
     this.#values.delete(name);
-    this.#unfolded.delete(name);
-    this.#clean.delete(name);
-    if (typeof value === "object" && value !== null) this.#detached.set(value, this.#table.get(name));
+    this.#unfolded?.delete(name);
+    this.#spoil(name);
+    if (typeof value === "object" && value !== null)
+      (this.#detached ??= new WeakMap()).set(value, this.#table.get(name));
   }
 
   /** Where the changes make the session too large, the largest of them are given up until the others would fit. */
@@ -655,18 +676,18 @@ export class LiveSession {
   /** Another request may have assigned it before: what that meets is a conflict though this one's value is gone. */
   #noteRefusedFold(name: string, error: unknown): void {
     if (!(error instanceof MsmError) || error.code !== "MSM_ERR_CONFLICT") return;
-    this.#refusals.set(name, { moment: this.moment, error });
+    (this.#refusals ??= new Map()).set(name, { moment: this.moment, error });
     this.#idleFolds++;
   }
 
   #resolvedBytes(name: string): Uint8Array | undefined {
     const mine = this.encoded(name);
-    if (!this.#contested.has(name)) return mine;
-    const isOverwritten = !sameBytes(this.#contested.get(name), this.#table.get(name));
+    if (!this.#contested?.has(name)) return mine;
+    const isOverwritten = !sameBytes(this.#contested?.get(name), this.#table.get(name));
     try {
       return this.#resolved(name, mine);
     } finally {
-      this.#contested.delete(name);
+      this.#contested?.delete(name);
       // What `resolve` gives is decoded anew, and theirs stands where it throws.
       if (isOverwritten) this.#values.delete(name);
     }
@@ -674,8 +695,8 @@ export class LiveSession {
 
   /** What stands of an attribute that a merge may have changed as well. */
   #resolved(name: string, mine: Uint8Array | undefined): Uint8Array | undefined {
-    if (!this.#contested.has(name)) return mine;
-    const base = this.#contested.get(name);
+    if (!this.#contested?.has(name)) return mine;
+    const base = this.#contested?.get(name);
     const theirs = this.#table.get(name);
     if (sameBytes(base, theirs)) return mine;
     if (sameBytes(mine, base) || (mine === undefined && theirs === undefined)) return theirs;

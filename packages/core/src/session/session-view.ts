@@ -36,12 +36,13 @@ export class SessionView {
   readonly live: LiveSession;
   /** Decides conflicts with other requests in this process; default: as between processes. */
   resolve: ResolveEncoded;
-  readonly #seen = new Map<string, Sight>();
-  readonly #marks = new Map<string, Mark>();
+  // Most requests touch little or nothing: what they need none of is not made.
+  #seen: Map<string, Sight> | undefined;
+  #marks: Map<string, Mark> | undefined;
   /** Numbers of the changes that this request folded. */
-  readonly #changes: number[] = [];
+  #changes: number[] | undefined;
   /** Attributes that this request set in vain: a fold of them failed, and they were neither set anew nor deleted. */
-  readonly #lost = new Map<string, MsmError>();
+  #lost: Map<string, MsmError> | undefined;
 
   constructor(live: LiveSession) {
     this.live = live;
@@ -49,22 +50,22 @@ export class SessionView {
   }
 
   read(name: string): unknown {
-    const mark = this.#marks.get(name);
+    const mark = this.#marks?.get(name);
     if (mark !== undefined) this.#bringBack(name, mark);
     const isShared = this.live.holders > 1 && !this.live.isClean(name);
     const value = this.live.handOut(name);
-    const seen = this.#seen.get(name);
+    const seen = this.#seen?.get(name);
     this.#see(name, value, seen?.isMine === true && seen.value === value);
     if (isShared && isObject(value)) this.#seeAsItIs(name);
-    if (isObject(value) && !this.#marks.has(name)) this.#mark(name, { object: value });
+    if (isObject(value) && this.#marks?.has(name) !== true) this.#mark(name, { object: value });
     return value;
   }
 
   assign(name: string, value: unknown): void {
-    const mark = this.#marks.get(name);
+    const mark = this.#marks?.get(name);
     const refusal = mark?.isAssigned === true ? this.#refusalOf(name, mark) : undefined;
     if (refusal !== undefined) this.#lose(name, refusal);
-    const seen = this.#seen.get(name);
+    const seen = this.#seen?.get(name);
     if (seen !== undefined && this.#mayHaveChangedSince(name, seen, value))
       this.#assignInConflict(name, seen, value);
     else this.#assign(name, value);
@@ -77,26 +78,24 @@ export class SessionView {
 
   /** Takes back what this request assigned or changed and did not commit. */
   revert(): void {
-    for (const [name, { object, isAssigned, assigned }] of this.#marks) {
+    for (const [name, { object, isAssigned, assigned }] of this.#marks ?? none) {
       // Another request may have put another value in its place.
       const isThere = Object.is(isAssigned ? assigned : object, this.live.read(name));
       if (!isThere) this.live.forgetUnfolded(name, this);
       // What was only read stays: others hold it, and change it yet.
       else if (isAssigned || this.live.hasChanged(name)) this.live.revert(name, this);
     }
-    this.#marks.clear();
-    this.#lost.clear();
-    this.#seen.clear();
-    this.#changes.length = 0;
+    this.#marks = undefined;
+    this.#lost = undefined;
+    this.#seen = undefined;
+    this.#changes = undefined;
   }
 
   /** Whether there is something to fold. What cannot be encoded was changed. */
   get isModified(): boolean {
-    if (this.#lost.size > 0) return true;
+    if (this.#lost !== undefined && this.#lost.size > 0) return true;
     try {
-      return [...this.#marks.keys()].some(
-        (name) => !sameBytes(this.live.encoded(name), this.live.table.get(name)),
-      );
+      return [...this.#names].some((name) => !sameBytes(this.live.encoded(name), this.live.table.get(name)));
     } catch {
       return true; // the fold tells why
     }
@@ -109,7 +108,7 @@ export class SessionView {
   preview(): AttributeTable {
     this.#catchUpAll();
     const table = new Map(this.live.table);
-    for (const name of this.#marks.keys()) {
+    for (const name of this.#names) {
       const bytes = this.live.bytesToFold(name);
       if (bytes === undefined) table.delete(name);
       else table.set(name, bytes);
@@ -124,18 +123,28 @@ export class SessionView {
    *   handler has set the attributes anew or deleted them; after a conflict, until it has taken back all that it did
    */
   fold(): number {
+    if (this.#marks === undefined && this.#lost === undefined) return 0;
     const before = this.live.changes;
     try {
       return this.#foldAll();
     } finally {
-      if (this.live.changes > before) this.#changes.push(this.live.changes);
+      if (this.live.changes > before) this.#noteChanges([this.live.changes]);
     }
+  }
+
+  /** Names of the attributes that are marked. */
+  get #names(): Iterable<string> {
+    return this.#marks?.keys() ?? [];
+  }
+
+  #noteChanges(changes: readonly number[]): void {
+    if (changes.length > 0) this.#changes = [...(this.#changes ?? []), ...changes];
   }
 
   /** Why something that this request folded, or that it waits for, was given up; undefined where nothing was. */
   refusal(owed: number): MsmError | undefined {
     if (!this.live.hasRefusals) return undefined;
-    for (const change of [owed, ...this.#changes]) {
+    for (const change of [owed, ...(this.#changes ?? [])]) {
       const error = this.live.refusal(change);
       if (error !== undefined) return error;
     }
@@ -144,7 +153,7 @@ export class SessionView {
 
   /** The attributes that this request changed, where no node has them yet. */
   get unsavedNames(): readonly string[] {
-    return this.live.unsavedNamesOf(this.#changes);
+    return this.live.unsavedNamesOf(this.#changes ?? []);
   }
 
   /**
@@ -153,24 +162,25 @@ export class SessionView {
    */
   takeOn(names: Iterable<string>): number {
     const changes = this.live.unsavedChangesOf(names);
-    this.#changes.push(...changes);
+    this.#noteChanges(changes);
     return Math.max(0, ...changes);
   }
 
   #foldAll(): number {
     this.#catchUpAll();
-    if (this.#marks.size === 0) return 0;
+    const marks = this.#marks;
+    if (marks === undefined || marks.size === 0) return 0;
     // What this request did to an object may have been folded by another that holds it as well.
-    this.#changes.push(...this.live.unsavedChangesOf(this.#marks.keys()));
+    this.#noteChanges(this.live.unsavedChangesOf(marks.keys()));
 
-    const change = this.#foldMarked();
-    for (const [name, { object }] of this.#marks) {
-      const seen = this.#seen.get(name);
+    const change = this.#foldMarked(marks.keys());
+    for (const [name, { object }] of marks) {
+      const seen = this.#seen?.get(name);
       // What another assigned since, this request has not read, though it has just been committed together.
       const isCurrent = seen !== undefined && Object.is(seen.value, this.live.read(name));
       if (isCurrent) this.#see(name, seen.value, seen.isMine);
       // An object that was handed out may still be changed after this commit; a primitive value can not.
-      if (object === undefined) this.#marks.delete(name);
+      if (object === undefined) marks.delete(name);
       else this.#mark(name, { object });
     }
     return change;
@@ -178,9 +188,13 @@ export class SessionView {
 
   /** @throws MsmError as `fold` */
   #catchUpAll(): void {
-    for (const error of this.#lost.values()) throw error;
-    for (const [name, mark] of this.#marks) this.#catchUp(name, mark);
-    for (const error of this.#lost.values()) throw error;
+    this.#throwLost();
+    for (const [name, mark] of this.#marks ?? none) this.#catchUp(name, mark);
+    this.#throwLost();
+  }
+
+  #throwLost(): void {
+    for (const error of this.#lost?.values() ?? []) throw error;
   }
 
   /** Sees to it that what this request did to an attribute is still there, whatever others did meanwhile. */
@@ -204,6 +218,7 @@ export class SessionView {
   }
 
   #see(name: string, value: unknown, isMine: boolean): void {
+    this.#seen ??= new Map();
     this.#seen.set(name, { value, bytes: this.live.table.get(name), isMine });
   }
 
@@ -212,10 +227,10 @@ export class SessionView {
    * it, they are in no conflict about it.
    */
   #seeAsItIs(name: string): void {
-    const seen = this.#seen.get(name);
+    const seen = this.#seen?.get(name);
     if (seen === undefined) return;
     try {
-      this.#seen.set(name, { ...seen, bytes: this.live.encoded(name) });
+      this.#seen?.set(name, { ...seen, bytes: this.live.encoded(name) });
     } catch {
       // What cannot be encoded cannot be kept either: the fold of whoever made it so says that.
     }
@@ -233,16 +248,18 @@ export class SessionView {
 
   /** A value that could not be kept is made good by another one. What gave way in a conflict was based on what is no more. */
   #forgive(name: string): void {
-    if (this.#lost.get(name)?.code !== "MSM_ERR_CONFLICT") this.#lost.delete(name);
+    if (this.#lost?.get(name)?.code !== "MSM_ERR_CONFLICT") this.#lost?.delete(name);
   }
 
   #lose(name: string, thrown: unknown): void {
-    this.#marks.delete(name);
+    this.#marks?.delete(name);
+    this.#lost ??= new Map();
     this.#lost.set(name, MsmError.from(thrown, "MSM_ERR_CODEC"));
   }
 
   #mark(name: string, mark: Partial<Mark>): void {
     const { object, isAssigned = false, assigned } = mark;
+    this.#marks ??= new Map();
     this.#marks.set(name, { object, isAssigned, assigned, moment: this.live.moment });
   }
 
@@ -254,7 +271,7 @@ export class SessionView {
       isAssigned: true,
       assigned: value,
     });
-    if (this.#seen.has(name)) this.#see(name, value, true);
+    if (this.#seen?.has(name) === true) this.#see(name, value, true);
   }
 
   /** Quick to say no: it is asked at each assignment. An object that is still there may have been changed in place. */
@@ -278,10 +295,10 @@ export class SessionView {
     }
   }
 
-  #foldMarked(): number {
+  #foldMarked(names: Iterable<string>): number {
     const lost: string[] = [];
     try {
-      return this.live.fold(this.#marks.keys(), (name) => lost.push(name));
+      return this.live.fold(names, (name) => lost.push(name));
     } catch (thrown) {
       for (const name of lost) this.#lose(name, thrown);
       throw MsmError.from(thrown, "MSM_ERR_CODEC");
@@ -291,7 +308,8 @@ export class SessionView {
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
-const none: ReadonlySet<string> = new Set();
+const none: Iterable<[string, Mark]> = [];
+const noNames: ReadonlySet<string> = new Set();
 
 /**
  * The view as an object: names that `members` has are its own, all others are attributes. Enumerating gives the
@@ -301,7 +319,7 @@ const none: ReadonlySet<string> = new Set();
 export function viewAsObject<T extends object>(
   view: () => SessionView,
   members: T,
-  yielding = none,
+  yielding = noNames,
 ): T & Attributes {
   if (!(inspect.custom in members)) {
     // console.log() looks behind a Proxy, and would show the members only.
