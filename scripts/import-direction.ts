@@ -33,7 +33,7 @@ const coreRows: readonly (readonly string[])[] = [
   ["locking", "failover", "cookie"],
   ["session"],
   ["storage", "codec"],
-  ["background", "milliseconds", "within"],
+  ["background", "milliseconds", "recent-map", "within"],
   ["errors", "events", "clock"],
 ];
 

@@ -564,8 +564,8 @@ export const mutants = [
     changes: [
       {
         file: `${core}/cookie/session-cookie.ts`,
-        find: "if (parts !== undefined && verifies(parts.payload, parts.mac)) {",
-        replace: "if (parts !== undefined) {",
+        find: "const key = parts && keys.find((each) => verifies(parts, each));",
+        replace: "const key = parts && keys[0];",
       },
     ],
     catchers: [
@@ -941,7 +941,7 @@ export const mutants = [
     changes: [
       {
         file: `${core}/session/live-session.ts`,
-        find: "this.#underWay.has(each) || ",
+        find: "this.#underWay?.has(each) || ",
         replace: "",
       },
     ],

@@ -591,8 +591,11 @@ export class LiveSession {
     this.#stored = state;
     if (state === undefined) return;
     this.node = state.node;
-    const theirs = [...state.ancestors, state.writeId];
-    this.#contained = lineageOf(this.#contained, theirs).slice(-mostContained);
+    const { ancestors, writeId } = state;
+    const line = [...ancestors, writeId];
+    // Most versions go on from the one that stands here, and from nothing else.
+    const all = ancestors === this.#contained ? line : lineageOf(this.#contained, line);
+    this.#contained = all.length > mostContained ? all.slice(-mostContained) : all;
   }
 
   #noteUnsaved(names: readonly string[]): void {

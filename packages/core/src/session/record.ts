@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHmac, randomFillSync, timingSafeEqual } from "node:crypto";
 import { MsmError } from "../errors.js";
 import {
   idleTimeoutMsOf,
@@ -110,11 +110,25 @@ export function nextVersion(version: string | undefined): string {
 
 /** The version that is so many later. */
 export function laterVersion(version: string, count: number): string {
+  const known = Number.parseInt(version, 16);
+  if (known < Number.MAX_SAFE_INTEGER - count) return (known + count).toString(16).padStart(16, "0");
   return (BigInt(`0x${version}`) + BigInt(count)).toString(16).padStart(16, "0");
 }
 
 /** A name for one write, by which it is known again when its reply was lost. */
-export const newWriteId = (): string => randomBytes(8).toString("hex");
+export function newWriteId(): string {
+  if (randomAt === randomPool.length) {
+    randomFillSync(randomPool);
+    randomAt = 0;
+  }
+  randomAt += writeIdBytes;
+  return randomPool.toString("hex", randomAt - writeIdBytes, randomAt);
+}
+
+const writeIdBytes = 8;
+/** Random bytes cost the same whether few or many are asked for. */
+const randomPool = Buffer.alloc(512 * writeIdBytes);
+let randomAt = randomPool.length;
 
 const hexMs = (ms: number) => Math.round(ms).toString(16).padStart(12, "0");
 
@@ -138,11 +152,11 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
       hexMs(record.expiresAtMs ?? 0) +
       record.ring +
       record.route.padEnd(32) +
-      record.home.padEnd(16) +
-      packAncestors(record.ancestors) +
-      "h";
+      record.home.padEnd(16);
     const bytes = Buffer.allocUnsafe(tableAt + table.length);
     bytes.write(header, 0, "latin1");
+    packAncestors(record.ancestors, bytes);
+    bytes.write("h", sealKindAt, "latin1");
     bytes.set(table, tableAt);
     bytes.set(mac(current!.key, identity, bytes), macAt);
     return bytes;
@@ -232,10 +246,9 @@ function padded(id: Uint8Array, key: Buffer, identity: SessionIdentity): Buffer 
   return Buffer.from(id.map((byte, at) => byte ^ pad[at]!));
 }
 
-function packAncestors(writeIds: readonly string[]): string {
-  const packed = Buffer.alloc(mostAncestors * ancestorBytes);
-  packed.write(writeIds.slice(-mostAncestors).join(""), "hex");
-  return packed.toString("latin1");
+function packAncestors(writeIds: readonly string[], into: Buffer): void {
+  into.fill(0, ancestorsAt, sealKindAt);
+  into.write(writeIds.slice(-mostAncestors).join(""), ancestorsAt, "hex");
 }
 
 function ancestorsIn(packed: Buffer): string[] {

@@ -20,7 +20,7 @@ export function bytesOf(commands: readonly Command[]): Buffer {
 
 const lengthOf = (command: Command) => command.reduce((sum, part) => sum + part.length, 0);
 
-/** Sends in one go what is to be sent before the event loop goes on: each go is a call of the system. */
+/** Sends in one go what is to be sent in one turn of the event loop: each go is a call of the system. */
 export function plainSender(socket: Socket): SendCommands {
   let waiting: Command[] = [];
   const flush = () => {
@@ -29,7 +29,7 @@ export function plainSender(socket: Socket): SendCommands {
     if (!socket.destroyed) socket.write(bytes);
   };
   return (commands) => {
-    if (waiting.length === 0) process.nextTick(flush);
+    if (waiting.length === 0) setImmediate(flush);
     waiting.push(...commands);
   };
 }

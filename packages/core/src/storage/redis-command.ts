@@ -1,4 +1,5 @@
 import type { Redis } from "ioredis";
+import { joinWrites } from "./join-writes.js";
 import type { RedisScript } from "./redis-scripts.js";
 
 /** What is sent to Redis, as a value: in a cluster it may have to be sent again, elsewhere. */
@@ -17,6 +18,7 @@ export interface RedisCommand {
 export async function sendCommand(redis: Redis, command: RedisCommand, isAsking = false): Promise<unknown> {
   const { name, keys, args } = command;
   const send = (...begin: [string, ...(string | number)[]]) => {
+    if (redis.stream !== undefined) joinWrites(redis.stream);
     // If this fails, what stands behind it does as well, and says so.
     if (isAsking) redis.call("ASKING").catch(() => undefined);
     return redis.callBuffer(...begin, ...keys, ...args);
