@@ -854,8 +854,8 @@ export const mutants = [
     changes: [
       {
         file: `${core}/session/record.ts`,
-        find: 'packed.write(writeIds.slice(-mostAncestors).join(""), "hex");',
-        replace: 'packed.write(writeIds.slice(0, 0).join(""), "hex");',
+        find: 'into.write(writeIds.slice(-mostAncestors).join(""), ancestorsAt, "hex");',
+        replace: 'into.write("", ancestorsAt, "hex");',
       },
     ],
     catchers: [

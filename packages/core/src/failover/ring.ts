@@ -52,6 +52,8 @@ export class Ring {
   #isOff: boolean;
   #fingerprint: string;
   readonly #fingerprints = new Set<string>();
+  /** By the hint, as long as the ring stays as it is. */
+  readonly #writeOrders = new Map<string, readonly RingNode[]>();
   /** Nodes that answer what they were asked, and close then. */
   readonly #retiring = new Set<RingNode>();
 
@@ -127,7 +129,18 @@ export class Ring {
    * keeps a session no longer than it must.
    */
   targets(hint: string): readonly RingNode[] {
-    return ordinaryFirst(this.#from(hint)).filter((node) => node.reachable);
+    const order = this.#writeOrder(hint);
+    return order.every(isReachable) ? order : order.filter(isReachable);
+  }
+
+  /** As `targets`, with those that cannot be reached. */
+  #writeOrder(hint: string): readonly RingNode[] {
+    const known = this.#writeOrders.get(hint);
+    if (known !== undefined) return known;
+    const order = ordinaryFirst(this.#from(hint));
+    // Hints come from cookies, and so from this application's processes; those of another ring lead nowhere here.
+    if (this.node(hint) !== undefined) this.#writeOrders.set(hint, order);
+    return order;
   }
 
   /** The node for a new session: spread by its digest over the ordinary nodes that can be reached. */
@@ -183,6 +196,7 @@ export class Ring {
       node.rejoin();
       if (storage !== undefined) node.goOnWith(storage);
     }
+    this.#writeOrders.clear();
     for (const place of former) {
       if (this.#nodes.includes(place.node)) continue;
       // Nothing is read from a node while nothing is stored, and there is nothing on one that was off.
@@ -259,6 +273,8 @@ export class Ring {
     return [...this.#nodes.slice(start), ...this.#nodes.slice(0, start)];
   }
 }
+
+const isReachable = (node: RingNode) => node.reachable;
 
 /** Whether the storage is one that we made, and not one that somebody gave us. */
 const isOwn = ({ address }: RingMember) => typeof address === "string";

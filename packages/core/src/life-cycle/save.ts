@@ -59,18 +59,23 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
   for (let merges = 0; merges < mostMerges; merges++) {
     if (merges >= hastyMerges) await pauseAfter(merges, parts);
     const before = live.stored;
-    const state = { change: live.changes, table: live.table, idleTimeoutMs: live.idleTimeoutMs };
-    const ancestors = live.contained;
+    const { changes, table, idleTimeoutMs, contained: ancestors } = live;
     const writeId = newWriteId();
-    const version = { ...state, version: nextVersion(before?.revision.version), writeId, ancestors };
+    const version = {
+      version: nextVersion(before?.revision.version),
+      writeId,
+      ancestors,
+      table,
+      idleTimeoutMs,
+    };
     // A node that took it without saying so has it under a lower version, and will get this one.
     const sealFor = (home: string, failed: number) =>
-      seal(live, { ...version, version: laterVersion(version.version, failed) }, home, context, parts);
+      seal(live, later(version, failed), home, context, parts);
     const ttlMs = timeToLiveMs(live, context, parts);
     const home = homeOf(live, parts);
     const unlock = context.lock?.tokenFor(home);
     // Whoever looks at the session meanwhile may find it there before its answer is here.
-    live.noteUnderWay(writeId, state.table);
+    live.noteUnderWay(writeId, table);
     const result = await parts.replicas
       .write({
         identity: live.identity,
@@ -84,7 +89,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
       .catch((error: unknown) => {
         const refused = error instanceof MsmError && error.code === "MSM_ERR_STORAGE_REFUSED";
         live.noteAnswered(writeId);
-        if (!refused) live.noteUncertain(writeId, state.table);
+        if (!refused) live.noteUncertain(writeId, table);
         throw error;
       });
     live.noteAnswered(writeId);
@@ -95,7 +100,8 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
         const { bytes } = result;
         if (result.gaveBack) context.lock?.noteGivenBack();
         const { node, revision } = result;
-        live.markSaved({ ...state, writeId, ancestors, node: node.id, revision }, state.change);
+        const state = { writeId, ancestors, table, idleTimeoutMs, node: node.id, revision };
+        live.markSaved(state, changes);
         tell(live, before === undefined, from, parts);
         // What is left behind there must not be taken for the newest when this node is away.
         if (before !== undefined && from !== live.node) live.noteLookedForOn(from);
@@ -242,6 +248,9 @@ interface Version {
   readonly idleTimeoutMs: number;
 }
 
+const later = (version: Version, count: number): Version =>
+  count === 0 ? version : { ...version, version: laterVersion(version.version, count) };
+
 function seal(
   live: LiveSession,
   version: Version,
@@ -251,8 +260,13 @@ function seal(
 ): Uint8Array {
   // Folding has checked it, but a merge may have made it too large since.
   checkTableSize(version.table, parts.options.maxRecordBytes - recordOverheadBytes);
+  const { version: number, writeId, ancestors, table, idleTimeoutMs } = version;
   return parts.sealer.seal(live.identity, {
-    ...version,
+    version: number,
+    writeId,
+    ancestors,
+    table,
+    idleTimeoutMs,
     codec: parts.codecs.current.name,
     createdAtMs: live.createdAtMs,
     expiresAtMs: live.expiresAtMs,

@@ -15,7 +15,7 @@ export interface RedisCommand {
  * Sends a command. Scripts go by their digests once they were sent. Texts in the reply are buffers.
  * @param isAsking whether the server is to answer though it does not own the slot yet, as the owner said that it may
  */
-export async function sendCommand(redis: Redis, command: RedisCommand, isAsking = false): Promise<unknown> {
+export function sendCommand(redis: Redis, command: RedisCommand, isAsking = false): Promise<unknown> {
   const { name, keys, args } = command;
   const send = (...begin: [string, ...(string | number)[]]) => {
     if (redis.stream !== undefined) joinWrites(redis.stream);
@@ -25,22 +25,24 @@ export async function sendCommand(redis: Redis, command: RedisCommand, isAsking 
   };
   if (typeof name === "string") return send(name);
   const sent = scriptsSentOn(redis);
-  if (sent.has(name)) {
-    try {
-      return await send("EVALSHA", name.sha1, keys.length);
-    } catch (thrown) {
-      // Forgotten (SCRIPT FLUSH), or it was sent to a server that did not carry it out.
-      if (!isNoScript(thrown)) throw thrown;
-    }
-  }
-  sent.add(name);
-  return send("EVAL", name.lua, keys.length);
+  const sendWhole = () => {
+    sent.add(name);
+    return send("EVAL", name.lua, keys.length);
+  };
+  if (!sent.has(name)) return sendWhole();
+  return send("EVALSHA", name.sha1, keys.length).catch((thrown: unknown) => {
+    // Forgotten (SCRIPT FLUSH), or it was sent to a server that did not carry it out.
+    if (isNoScript(thrown)) return sendWhole();
+    throw thrown;
+  });
 }
 
 const sentOn = new WeakMap<Redis, Set<RedisScript>>();
 
 function scriptsSentOn(redis: Redis): Set<RedisScript> {
-  const sent = sentOn.get(redis) ?? new Set();
+  const known = sentOn.get(redis);
+  if (known !== undefined) return known;
+  const sent = new Set<RedisScript>();
   sentOn.set(redis, sent);
   return sent;
 }

@@ -47,7 +47,7 @@ export class SingleRedis implements RedisServers {
 
   async perform<T>(verb: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T> {
     try {
-      return await this.#within(verb, this.#main, async (redis) => read(await sendCommand(redis, command)));
+      return await this.#within(verb, this.#main, (redis) => sendCommand(redis, command).then(read));
     } catch (error) {
       if (error instanceof MsmError && redirectionOf(error) !== undefined) this.#warnOfCluster();
       throw error;

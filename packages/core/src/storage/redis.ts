@@ -43,6 +43,7 @@ class RedisStorage implements Storage {
   readonly kind = "redis";
   readonly #loaded: Promise<unknown>;
   readonly #servers: RedisServers;
+  #isLoaded = false;
   #isClosed = false;
 
   constructor({ url, options, operationTimeoutMs = 250, onWarning = () => {} }: RedisStorageOptions) {
@@ -60,6 +61,7 @@ class RedisStorage implements Storage {
     // Where it cannot be loaded, each connection says so.
     this.#loaded = import("ioredis").catch(() => undefined);
     void this.#loaded.then(() => {
+      this.#isLoaded = true;
       if (!this.#isClosed) this.#servers.connect();
     });
   }
@@ -137,9 +139,9 @@ class RedisStorage implements Storage {
     await this.#servers.close(closedError());
   }
 
-  async #perform<T>(verb: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T> {
-    await this.#ready();
-    return this.#servers.perform(verb, command, read);
+  #perform<T>(verb: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T> {
+    if (this.#isLoaded && !this.#isClosed) return this.#servers.perform(verb, command, read);
+    return this.#ready().then(() => this.#servers.perform(verb, command, read));
   }
 
   /** The time of an operation begins when ioredis is loaded, which says nothing about the server. */
