@@ -48,7 +48,7 @@ interface HeldLock {
 }
 
 /** One request's exchange, in either mode. */
-export class RequestExchange implements SessionExchange {
+export class RequestExchange implements SessionExchange, SessionHandle {
   readonly session: Session;
   readonly #start: ExchangeStart;
   readonly #keeper: Keeper;
@@ -99,7 +99,7 @@ export class RequestExchange implements SessionExchange {
     this.#view = this.#enter(start.live);
     if (start.lock !== undefined) this.#hold(start.lock);
     this.#owed = start.live.owedFromStart;
-    this.session = new RequestSession(this.#handle());
+    this.session = new RequestSession(this);
   }
 
   cookie({ renew = false }: CookieRequest = {}): string | undefined {
@@ -141,7 +141,7 @@ export class RequestExchange implements SessionExchange {
     if (isFirst && takingLock === undefined && this.#hasNothingToSave()) {
       this.#isFolded = false;
       this.#noteCommitted();
-      if (!keepLease && this.#lock !== undefined) void this.#release();
+      if (!keepLease && this.#lock !== undefined) void this.release();
       return unneeded;
     }
     this.#commitsUnderWay++;
@@ -186,7 +186,7 @@ export class RequestExchange implements SessionExchange {
   async #commitLocked(keepLease: boolean, takingLock: Promise<void> | undefined): Promise<CommitResult> {
     if (takingLock !== undefined) await takingLock.catch(() => {}); // whoever called lock() hears of it
     const result = await this.#commitOnce(keepLease ? undefined : this.#lock?.lock);
-    if (!keepLease) void this.#release();
+    if (!keepLease) void this.release();
     return result;
   }
 
@@ -202,7 +202,7 @@ export class RequestExchange implements SessionExchange {
     await this.#commits;
     // Others may hold the session, and would save what this request was told not to have done.
     if (this.#isHalfDone) this.#view.revert();
-    if (this.#lock !== undefined) await this.#release();
+    if (this.#lock !== undefined) await this.release();
     this.#leave();
   }
 
@@ -248,23 +248,11 @@ export class RequestExchange implements SessionExchange {
     view.resolve = view.live.resolve;
   }
 
-  get #isLocked(): boolean {
-    return this.#lock?.id === this.#view.live.identity.id && this.#lock.lock.isHeld;
-  }
-
-  /** Asked for twice at once, it is waited for once: nobody waits for their own lock. */
-  #takeLock(): Promise<void> {
-    this.#takingLock ??= this.#waitForLock(this.#commits).finally(() => {
-      this.#takingLock = undefined;
-    });
-    return this.#takingLock;
-  }
-
   /** @param before commits that were asked for before: what they save is no other request's change */
   async #waitForLock(before: Promise<unknown>): Promise<void> {
     await before;
-    if (this.#isLocked) return;
-    await this.#release();
+    if (this.isLocked) return;
+    await this.release();
     const { clock, options } = this.#parts;
     const waiting = waitingFor(options.lockTimeoutMs, clock, this.#start.request.onClose);
     const lock = await this.#lockHeir(waiting).catch((error: unknown) => {
@@ -273,7 +261,7 @@ export class RequestExchange implements SessionExchange {
     });
     if (lock !== undefined) this.#hold(lock);
     // It took too long for whoever wanted it.
-    if (this.#ended) await this.#release();
+    if (this.#ended) await this.release();
   }
 
   /** The session may have got a new id since the request began. */
@@ -292,10 +280,6 @@ export class RequestExchange implements SessionExchange {
     if (!(error instanceof MsmError) || error.code !== "MSM_ERR_LOCK_TIMEOUT") return;
     const { name } = this.#view.live.identity;
     this.#parts.events.emit("lockTimedOut", { session: name, outcome: "refused" });
-  }
-
-  async #release(): Promise<void> {
-    await this.#lock?.lock.release();
   }
 
   // --- commit -----------------------------------------------------------------------------------------------------
@@ -428,7 +412,7 @@ export class RequestExchange implements SessionExchange {
     return true;
   }
 
-  async #regenerate({ keep: kept = "none", grace = false }: RegenerateOptions): Promise<void> {
+  async regenerate({ keep: kept = "none", grace = false }: RegenerateOptions): Promise<void> {
     const keep = typeof kept === "boolean" ? (kept ? "all" : "none") : kept;
     if (grace && keep !== "all") {
       throw new MsmError(
@@ -465,7 +449,7 @@ export class RequestExchange implements SessionExchange {
     this.#parts.events.emit("regenerated", { session: next.identity.name, from: former.identity.name });
   }
 
-  async #destroy(): Promise<void> {
+  async destroy(): Promise<void> {
     const { live } = this.#view;
     const renewals = this.#renewals;
     this.#renewals = [];
@@ -495,7 +479,7 @@ export class RequestExchange implements SessionExchange {
     for (const ending of endings) if (ending.status === "rejected") throw ending.reason;
   }
 
-  async #reload(): Promise<void> {
+  async reload(): Promise<void> {
     const { live } = this.#view;
     const reloaded = await this.#keeper.reload(live);
     const isRenewed = reloaded === undefined && live.destroyed && live.successor !== undefined;
@@ -507,36 +491,55 @@ export class RequestExchange implements SessionExchange {
     if (isRenewed && !(await this.#moveOn())) throw goneError();
   }
 
-  #handle(): SessionHandle {
-    const view = () => this.#view;
-    return {
-      view,
-      isNew: this.#start.isFound !== true,
-      isLocked: () => this.#isLocked,
-      lock: () => this.#takeLock(),
-      release: () => this.#release(),
-      setIdleTimeoutMs: (ms) => {
-        const { live } = this.#view;
-        live.idleTimeoutMs = ms;
-        this.#hasChanged = true;
-        if (live.announced) this.#owed = live.changes;
-      },
-      setCookieMaxAgeMs: (ms) => {
-        this.#cookieMaxAgeMs = ms;
-        this.#renewCookie = true;
-      },
-      cookieMaxAgeMs: () => this.#cookieMaxAgeMs,
-      save: async () => {
-        const { error } = await this.commit({ keepLease: true });
-        if (error !== undefined) throw error;
-      },
-      reload: () => this.#reload(),
-      regenerate: (options) => this.#regenerate(options),
-      destroy: () => this.#destroy(),
-      touch: () => {
-        this.#renewCookie = true;
-      },
-    };
+  // --- what the session asks for ----------------------------------------------------------------------------------
+
+  get view(): SessionView {
+    return this.#view;
+  }
+
+  get isNew(): boolean {
+    return this.#start.isFound !== true;
+  }
+
+  get isLocked(): boolean {
+    return this.#lock?.id === this.#view.live.identity.id && this.#lock.lock.isHeld;
+  }
+
+  /** Asked for twice at once, it is waited for once: nobody waits for their own lock. */
+  lock(): Promise<void> {
+    this.#takingLock ??= this.#waitForLock(this.#commits).finally(() => {
+      this.#takingLock = undefined;
+    });
+    return this.#takingLock;
+  }
+
+  async release(): Promise<void> {
+    await this.#lock?.lock.release();
+  }
+
+  get cookieMaxAgeMs(): number | undefined {
+    return this.#cookieMaxAgeMs;
+  }
+
+  set cookieMaxAgeMs(ms: number | undefined) {
+    this.#cookieMaxAgeMs = ms;
+    this.#renewCookie = true;
+  }
+
+  setIdleTimeoutMs(ms: number): void {
+    const { live } = this.#view;
+    live.idleTimeoutMs = ms;
+    this.#hasChanged = true;
+    if (live.announced) this.#owed = live.changes;
+  }
+
+  touch(): void {
+    this.#renewCookie = true;
+  }
+
+  async save(): Promise<void> {
+    const { error } = await this.commit({ keepLease: true });
+    if (error !== undefined) throw error;
   }
 }
 

@@ -6,13 +6,13 @@ import { type SessionView, viewAsObject } from "../session/session-view.js";
 /** What a session asks of its exchange. */
 export interface SessionHandle {
   readonly isNew: boolean;
-  isLocked(): boolean;
+  readonly isLocked: boolean;
+  /** Another one after `regenerate()` and `reload()`. */
+  readonly view: SessionView;
+  cookieMaxAgeMs: number | undefined;
+  setIdleTimeoutMs(ms: number): void;
   lock(): Promise<void>;
   release(): Promise<void>;
-  view(): SessionView;
-  setIdleTimeoutMs(ms: number): void;
-  cookieMaxAgeMs(): number | undefined;
-  setCookieMaxAgeMs(ms: number | undefined): void;
   save(): Promise<void>;
   reload(): Promise<void>;
   regenerate(options: RegenerateOptions): Promise<void>;
@@ -50,11 +50,11 @@ export class RequestSession implements Session {
   }
 
   get cookieMaxAgeMs(): number | undefined {
-    return this.#handle.cookieMaxAgeMs();
+    return this.#handle.cookieMaxAgeMs;
   }
 
   set cookieMaxAgeMs(ms: number | undefined) {
-    this.#handle.setCookieMaxAgeMs(ms === undefined ? undefined : milliseconds("session.cookieMaxAgeMs", ms));
+    this.#handle.cookieMaxAgeMs = ms === undefined ? undefined : milliseconds("session.cookieMaxAgeMs", ms);
   }
 
   get attributes(): Attributes {
@@ -63,15 +63,15 @@ export class RequestSession implements Session {
   }
 
   attributesWith<T extends object>(members: T, yielding?: ReadonlySet<string>): T & Attributes {
-    return viewAsObject(this.#handle.view, members, yielding);
+    return viewAsObject(this.#handle, members, yielding);
   }
 
   get isModified(): boolean {
-    return this.#handle.view().isModified;
+    return this.#handle.view.isModified;
   }
 
   get isLocked(): boolean {
-    return this.#handle.isLocked();
+    return this.#handle.isLocked;
   }
 
   lock(): Promise<void> {
@@ -103,6 +103,6 @@ export class RequestSession implements Session {
   }
 
   get #live(): LiveSession {
-    return this.#handle.view().live;
+    return this.#handle.view.live;
   }
 }

@@ -50,7 +50,7 @@ function liveWith(values: Record<string, unknown>) {
   });
   const attach = () => {
     const view = new SessionView(live);
-    return { view, attributes: viewAsObject(() => view, Object.create(null) as object) };
+    return { view, attributes: viewAsObject({ view }, Object.create(null) as object) };
   };
   return { live, attach, conflicts, work: () => ({ decoded, encoded }) };
 }

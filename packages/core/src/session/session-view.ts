@@ -311,48 +311,56 @@ const isObject = (value: unknown): value is object => typeof value === "object" 
 const none: Iterable<[string, Mark]> = [];
 const noNames: ReadonlySet<string> = new Set();
 
+/** What has a view; `regenerate()` and `reload()` put another one in its place. */
+export interface ViewHolder {
+  readonly view: SessionView;
+}
+
 /**
  * The view as an object: names that `members` has are its own, all others are attributes. Enumerating gives the
  * members' own enumerable names, then the attributes.
  * @param yielding names of members that give way to an attribute of their name, as soon as there is one
  */
 export function viewAsObject<T extends object>(
-  view: () => SessionView,
+  holder: ViewHolder,
   members: T,
   yielding = noNames,
 ): T & Attributes {
-  if (!(inspect.custom in members)) {
-    // console.log() looks behind a Proxy, and would show the members only.
-    Object.defineProperty(members, inspect.custom, { value: () => ({ ...object }), configurable: true });
-  }
-  const object: T & Attributes = new Proxy(members, new AttributeTraps(view, yielding)) as T & Attributes;
-  return object;
+  if (!(inspect.custom in members)) Object.defineProperty(members, inspect.custom, shownWhole);
+  return new Proxy(members, new AttributeTraps(holder, yielding)) as T & Attributes;
 }
 
+/** console.log() looks behind a Proxy, and would show the members only; what it calls there, it calls on the Proxy. */
+const shownWhole: PropertyDescriptor = {
+  value(this: object) {
+    return { ...this };
+  },
+  configurable: true,
+};
+
 class AttributeTraps implements ProxyHandler<object> {
-  // A function, because regenerate() and reload() put another view in its place.
-  readonly #view: () => SessionView;
+  readonly #holder: ViewHolder;
   readonly #yielding: ReadonlySet<string>;
 
-  constructor(view: () => SessionView, yielding: ReadonlySet<string>) {
-    this.#view = view;
+  constructor(holder: ViewHolder, yielding: ReadonlySet<string>) {
+    this.#holder = holder;
     this.#yielding = yielding;
   }
 
   #isMember(members: object, key: string): boolean {
-    return key in members && !(this.#yielding.has(key) && this.#view().live.has(key));
+    return key in members && !(this.#yielding.has(key) && this.#holder.view.live.has(key));
   }
 
   get(members: object, key: string | symbol, receiver: unknown): unknown {
     if (typeof key === "symbol" || this.#isMember(members, key)) return Reflect.get(members, key, receiver);
-    return this.#view().read(key);
+    return this.#holder.view.read(key);
   }
 
   set(members: object, key: string | symbol, value: unknown): boolean {
     if (typeof key === "string") {
       checkAttributeName(key);
       if (!(key in members) || this.#yielding.has(key)) {
-        this.#view().assign(key, value);
+        this.#holder.view.assign(key, value);
         return true;
       }
     }
@@ -360,30 +368,25 @@ class AttributeTraps implements ProxyHandler<object> {
   }
 
   has(members: object, key: string | symbol): boolean {
-    return key in members || (typeof key === "string" && this.#view().live.has(key));
+    return key in members || (typeof key === "string" && this.#holder.view.live.has(key));
   }
 
   deleteProperty(members: object, key: string | symbol): boolean {
     if (typeof key === "symbol" || this.#isMember(members, key)) return Reflect.deleteProperty(members, key);
-    this.#view().remove(key);
+    this.#holder.view.remove(key);
     return true;
   }
 
   ownKeys(members: object): (string | symbol)[] {
     const own = Reflect.ownKeys(members);
-    return [
-      ...own,
-      ...this.#view()
-        .live.names()
-        .filter((name) => !this.#isMember(members, name)),
-    ];
+    return [...own, ...this.#holder.view.live.names().filter((name) => !this.#isMember(members, name))];
   }
 
   getOwnPropertyDescriptor(members: object, key: string | symbol): PropertyDescriptor | undefined {
     if (typeof key === "symbol" || this.#isMember(members, key))
       return Reflect.getOwnPropertyDescriptor(members, key);
-    if (!this.#view().live.has(key)) return undefined;
-    return { value: this.#view().read(key), writable: true, enumerable: true, configurable: true };
+    if (!this.#holder.view.live.has(key)) return undefined;
+    return { value: this.#holder.view.read(key), writable: true, enumerable: true, configurable: true };
   }
 
   defineProperty(members: object, key: string | symbol, descriptor: PropertyDescriptor): boolean {
@@ -395,7 +398,7 @@ class AttributeTraps implements ProxyHandler<object> {
         `the session attribute "${key}" must be a value, not an accessor`,
       );
     }
-    this.#view().assign(key, descriptor.value);
+    this.#holder.view.assign(key, descriptor.value);
     return true;
   }
 
