@@ -79,7 +79,7 @@ export const mutants = [
     changes: [
       {
         file: `${core}/locking/leases.ts`,
-        find: 'const newToken = () => randomBytes(18).toString("base64url");',
+        find: 'const newToken = () => randomText(18, "base64url");',
         replace: 'const newToken = () => "locked-locked-locked-locked";',
       },
     ],

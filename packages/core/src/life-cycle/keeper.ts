@@ -26,7 +26,11 @@ export interface Keeper {
    * @param lock what lets the next request in as soon as that does no harm; undefined where the request keeps its lock
    * @throws MsmError where it cannot
    */
-  keep(live: LiveSession, change: number, lock: SessionLock | undefined): Promise<CommitResult["outcome"]>;
+  keep(
+    live: LiveSession,
+    change: number,
+    lock: SessionLock | undefined,
+  ): CommitResult["outcome"] | Promise<CommitResult["outcome"]>;
   /**
    * Ends a session on all nodes and in this process.
    * @param successor where the session goes on under a new id, to which the old one leads for a while

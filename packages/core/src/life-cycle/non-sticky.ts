@@ -189,7 +189,7 @@ function nonStickyKeeper({ exchanges, copies, leases }: NonStickyParts, parts: P
       }
     },
 
-    async keep(live, _change, lock) {
+    keep(live, _change, lock) {
       // The next one reads what the primary has; the copy need not be there for that. But while a node is in trouble, the
       // copy may tell that another process has gone on elsewhere.
       if (parts.ring.nodes.every((node) => node.isSound)) return keepWithCopy(live, lock);

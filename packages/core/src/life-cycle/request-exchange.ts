@@ -345,7 +345,7 @@ export class RequestExchange implements SessionExchange, SessionHandle {
     }
   }
 
-  async #keepLive(live: LiveSession, lock: SessionLock | undefined): Promise<CommitResult["outcome"]> {
+  #keepLive(live: LiveSession, lock: SessionLock | undefined): ReturnType<Keeper["keep"]> {
     if (this.#headersSent && live.stored === undefined && this.#start.cookie?.id !== live.identity.id) {
       throw new MsmError(
         "MSM_ERR_HEADERS_SENT",

@@ -391,7 +391,7 @@ function stickyKeeper(
       throw goneError();
     },
 
-    async keep(live, change) {
+    keep(live, change) {
       const local = sessions.find(live) ?? sessions.adopt(live);
       maintenance.noteIdleTimeout(live.idleTimeoutMs);
       if (ring.isOff) {
@@ -473,7 +473,16 @@ function stickyKeeper(
       const cancel = clock.after(limitMs, () =>
         reject(new MsmError("MSM_ERR_STORAGE_TIMEOUT", `the session was not backed up within ${limitMs} ms`)),
       );
-      work.then(resolve, reject).finally(cancel);
+      work.then(
+        (result) => {
+          cancel();
+          resolve(result);
+        },
+        (error: unknown) => {
+          cancel();
+          reject(error);
+        },
+      );
     });
   }
 }

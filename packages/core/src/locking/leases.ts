@@ -1,5 +1,5 @@
-import { randomBytes } from "node:crypto";
 import type { Clock } from "../clock.js";
+import { randomText } from "../random-text.js";
 import type { SessionIdentity } from "../session/session-id.js";
 import type { Lease } from "../storage/storage.js";
 import { type HandedOver, LeasedLock, type LeasePlace } from "./leased-lock.js";
@@ -185,4 +185,4 @@ class ReleaseNews {
 }
 
 /** 144 random bits: no two holders ever have the same. */
-const newToken = () => randomBytes(18).toString("base64url");
+const newToken = () => randomText(18, "base64url");

@@ -237,6 +237,7 @@ export class LiveSession {
     this.#savedChanges = Math.max(this.#savedChanges, change);
     for (const unsaved of this.#unsavedNames?.keys() ?? [])
       if (unsaved <= change) this.#unsavedNames?.delete(unsaved);
+    if (this.#unsavedNames?.size === 0) this.#unsavedNames = undefined;
     this.#uncertain = undefined;
     this.#relax();
   }
@@ -256,19 +257,20 @@ export class LiveSession {
 
   /** Notes a write that goes out now: a node may have it before this process knows. */
   noteUnderWay(writeId: string, table: AttributeTable): void {
-    (this.#underWay ??= new Map()).set(writeId, table);
+    this.#underWay = put(this.#underWay, writeId, table);
   }
 
   /** Notes that a write is not under way any more. */
   noteAnswered(writeId: string): void {
     this.#underWay?.delete(writeId);
+    if (this.#underWay?.size === 0) this.#underWay = undefined;
   }
 
   /** Notes a write whose outcome is unknown: a node may have this state, or get it yet. */
   noteUncertain(writeId: string, table: AttributeTable): void {
-    (this.#uncertain ??= new Map()).set(writeId, table);
-    const [oldest] = this.#uncertain?.keys();
-    if (this.#uncertain.size > mostUncertain && oldest !== undefined) this.#uncertain?.delete(oldest);
+    this.#uncertain = put(this.#uncertain, writeId, table);
+    const [oldest] = this.#uncertain.keys();
+    if (this.#uncertain.size > mostUncertain && oldest !== undefined) this.#uncertain.delete(oldest);
   }
 
   /**
@@ -301,8 +303,8 @@ export class LiveSession {
     if (bytes === undefined) return undefined;
     const value = this.#codec.decode(bytes);
     this.#values.set(name, value);
-    (this.#decoded ??= new Set()).add(name);
-    (this.#clean ??= new Set()).add(name);
+    this.#decoded = add(this.#decoded, name);
+    this.#clean = add(this.#clean, name);
     return value;
   }
 
@@ -361,7 +363,7 @@ export class LiveSession {
   revert(name: string, by: object): void {
     const left = without(this.#unfolded?.get(name), by);
     if (left !== undefined && left.value === this.#values.get(name)) {
-      (this.#unfolded ??= new Map()).set(name, left);
+      this.#unfolded = put(this.#unfolded, name, left);
       return;
     }
     this.#drop(name);
@@ -369,7 +371,7 @@ export class LiveSession {
       this.#contested?.delete(name);
       return;
     }
-    (this.#unfolded ??= new Map()).set(name, left);
+    this.#unfolded = put(this.#unfolded, name, left);
     this.#values.set(name, left.value);
   }
 
@@ -377,7 +379,7 @@ export class LiveSession {
   forgetUnfolded(name: string, by: object): void {
     const left = without(this.#unfolded?.get(name), by);
     if (left === undefined) this.#unfolded?.delete(name);
-    else (this.#unfolded ??= new Map()).set(name, left);
+    else this.#unfolded = put(this.#unfolded, name, left);
   }
 
   /**
@@ -395,7 +397,7 @@ export class LiveSession {
       if (this.#mayHaveChanged(name)) {
         const bytes = this.#foldedBytes(name, onLost);
         if (sameBytes(bytes, this.#table.get(name))) {
-          if (this.#decoded?.has(name) === true) (this.#clean ??= new Set()).add(name);
+          if (this.#decoded?.has(name) === true) this.#clean = add(this.#clean, name);
           if (this.#unfolded?.delete(name)) unchanged.push(name);
         } else {
           folded ??= new Map(this.#table);
@@ -409,14 +411,14 @@ export class LiveSession {
       newest = Math.max(newest, this.#changedBy?.get(name) ?? 0);
     }
     if (unchanged.length > 0) this.#idleFolds++;
-    for (const name of unchanged) (this.#folded ??= new Map()).set(name, this.moment);
+    for (const name of unchanged) this.#folded = put(this.#folded, name, this.moment);
     if (folded === undefined) return newest;
     this.#checkSize(folded, changed, onLost);
     this.#table = folded;
     this.#changes++;
     for (const name of changed) {
-      (this.#changedBy ??= new Map()).set(name, this.#changes);
-      (this.#folded ??= new Map()).set(name, this.moment);
+      this.#changedBy = put(this.#changedBy, name, this.#changes);
+      this.#folded = put(this.#folded, name, this.moment);
       this.#unfolded?.delete(name);
     }
     this.#noteUnsaved(changed);
@@ -434,14 +436,14 @@ export class LiveSession {
       before = given.size;
       for (const [change, touched] of this.#unsavedNames ?? []) {
         if (!touched.some((name) => given.has(name))) continue;
-        (this.#refused ??= new Map()).set(change, error);
+        this.#refused = put(this.#refused, change, error);
         for (const name of touched) given.add(name);
       }
     }
     // Who reads such an attribute from now on reads what stands.
     for (const name of given) {
       this.#changedBy?.delete(name);
-      (this.#refusals ??= new Map()).set(name, { moment: this.moment, error });
+      this.#refusals = put(this.#refusals, name, { moment: this.moment, error });
     }
     return given;
   }
@@ -495,7 +497,7 @@ export class LiveSession {
       const bytes = this.#table.get(name);
       if (sameBytes(bytes, merged.get(name))) continue;
       if (this.#isUnchanged(name)) this.#drop(name);
-      else if (!this.#contested?.has(name)) (this.#contested ??= new Map()).set(name, bytes);
+      else if (!this.#contested?.has(name)) this.#contested = put(this.#contested, name, bytes);
     }
     this.#table = merged;
     this.#changes++;
@@ -509,7 +511,7 @@ export class LiveSession {
   adopt(merged: AttributeTable): void {
     const changed = differingNames(this.#table, merged);
     this.rebase(merged);
-    for (const name of changed) (this.#changedBy ??= new Map()).set(name, this.#changes);
+    for (const name of changed) this.#changedBy = put(this.#changedBy, name, this.#changes);
     this.#noteUnsaved(changed);
   }
 
@@ -526,7 +528,7 @@ export class LiveSession {
     const kept = sameBytes(base, theirs) ? mine : resolve({ name, base, mine, theirs });
     // Others may hold the object as well: what they did to it until now is in it, and counts no second time.
     if (kept === mine) this.#detached?.delete(object);
-    else (this.#detached ??= new WeakMap()).set(object, mine);
+    else this.#detached = putWeak(this.#detached, object, mine);
     this.#values.set(name, kept === mine ? object : this.decode(kept));
     this.#spoil(name);
   }
@@ -599,10 +601,10 @@ export class LiveSession {
   }
 
   #noteUnsaved(names: readonly string[]): void {
-    (this.#unsavedNames ??= new Map()).set(this.#changes, names);
+    this.#unsavedNames = put(this.#unsavedNames, this.#changes, names);
     if (this.#unsavedNames.size <= mostUnsavedChanges) return;
     const [oldest, next] = this.#unsavedNames;
-    (this.#unsavedNames ??= new Map()).set(next![0], [...new Set([...oldest![1], ...next![1]])]);
+    this.#unsavedNames = put(this.#unsavedNames, next![0], [...new Set([...oldest![1], ...next![1]])]);
     this.#unsavedNames?.delete(oldest![0]);
   }
 
@@ -611,7 +613,7 @@ export class LiveSession {
     const replaced = this.#values.get(name);
     if (replaced === value || typeof replaced !== "object" || replaced === null) return;
     try {
-      (this.#detached ??= new WeakMap()).set(replaced, this.#codec.encode(replaced));
+      this.#detached = putWeak(this.#detached, replaced, this.#codec.encode(replaced));
     } catch {
       // What cannot be encoded cannot be saved either: the fold of whoever changed it says so.
     }
@@ -624,7 +626,7 @@ export class LiveSession {
     const isObject = typeof current === "object" && current !== null;
     const isNoted = others?.value === current || this.#unfolded?.get(name)?.value === current;
     const below = isObject && !isNoted ? { by: undefined, value: current, below: others } : others;
-    (this.#unfolded ??= new Map()).set(name, { by, value, below });
+    this.#unfolded = put(this.#unfolded, name, { by, value, below });
   }
 
   /** Notes that a value need not be what the table's bytes decode to, though it may have been. */
@@ -640,7 +642,7 @@ export class LiveSession {
     this.#unfolded?.delete(name);
     this.#spoil(name);
     if (typeof value === "object" && value !== null)
-      (this.#detached ??= new WeakMap()).set(value, this.#table.get(name));
+      this.#detached = putWeak(this.#detached, value, this.#table.get(name));
   }
 
   /** Where the changes make the session too large, the largest of them are given up until the others would fit. */
@@ -679,7 +681,7 @@ export class LiveSession {
   /** Another request may have assigned it before: what that meets is a conflict though this one's value is gone. */
   #noteRefusedFold(name: string, error: unknown): void {
     if (!(error instanceof MsmError) || error.code !== "MSM_ERR_CONFLICT") return;
-    (this.#refusals ??= new Map()).set(name, { moment: this.moment, error });
+    this.#refusals = put(this.#refusals, name, { moment: this.moment, error });
     this.#idleFolds++;
   }
 
@@ -706,6 +708,16 @@ export class LiveSession {
     return this.resolve({ name, base, mine, theirs });
   }
 }
+
+// Most sessions need few of their maps: each is made with its first entry.
+
+const put = <K, V>(map: Map<K, V> | undefined, key: K, value: V): Map<K, V> =>
+  (map ?? new Map<K, V>()).set(key, value);
+
+const putWeak = <K extends object, V>(map: WeakMap<K, V> | undefined, key: K, value: V): WeakMap<K, V> =>
+  (map ?? new WeakMap<K, V>()).set(key, value);
+
+const add = <V>(set: Set<V> | undefined, value: V): Set<V> => (set ?? new Set<V>()).add(value);
 
 /** What is left of the values that an attribute was given, without those of one request. */
 function without(given: Unfolded | undefined, by: object): Unfolded | undefined {

@@ -1,5 +1,6 @@
-import { createHmac, randomFillSync, timingSafeEqual } from "node:crypto";
+import { createHmac, timingSafeEqual } from "node:crypto";
 import { MsmError } from "../errors.js";
+import { randomText } from "../random-text.js";
 import {
   idleTimeoutMsOf,
   isTombstone,
@@ -116,19 +117,7 @@ export function laterVersion(version: string, count: number): string {
 }
 
 /** A name for one write, by which it is known again when its reply was lost. */
-export function newWriteId(): string {
-  if (randomAt === randomPool.length) {
-    randomFillSync(randomPool);
-    randomAt = 0;
-  }
-  randomAt += writeIdBytes;
-  return randomPool.toString("hex", randomAt - writeIdBytes, randomAt);
-}
-
-const writeIdBytes = 8;
-/** Random bytes cost the same whether few or many are asked for. */
-const randomPool = Buffer.alloc(512 * writeIdBytes);
-let randomAt = randomPool.length;
+export const newWriteId = (): string => randomText(8, "hex");
 
 const hexMs = (ms: number) => Math.round(ms).toString(16).padStart(12, "0");
 

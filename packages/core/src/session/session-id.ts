@@ -1,4 +1,5 @@
-import { hash, randomBytes } from "node:crypto";
+import { hash } from "node:crypto";
+import { randomText } from "../random-text.js";
 
 /** A session's id, and what is derived from it once. */
 export interface SessionIdentity {
@@ -17,7 +18,7 @@ export const longestIdChars = 128;
 const pattern = /^[!#-+\--:<-[\]-~]{1,128}$/;
 
 /** Makes an id of 192 random bits. */
-export const newSessionId = (): string => randomBytes(24).toString("hex");
+export const newSessionId = (): string => randomText(24, "hex");
 
 /** True where the text can be a session id: 1 to 128 characters that a cookie's value may hold. */
 export const isSessionId = (text: string): boolean => pattern.test(text);
