@@ -1,33 +1,99 @@
 /**
- * `node bench.mjs [--rounds 7] [--seconds 2] [--quick] [--only express|lock-modes]`: @msm/express beside what people use
- * today, and its lock modes beside each other.
+ * `node bench.mjs`: each framework without sessions, with what teams use today, and with msm, and the lock modes beside each
+ * other.
+ *
+ * - `--rounds 5 --seconds 0.8`: slices that count, and how long each is
+ * - `--quick`: fewer and shorter ones, for a first look
+ * - `--only frameworks` or `--only lock-modes`: one section
+ * - `--framework koa`: one framework; may be given more than once
+ * - `--workload R`: one workload; may be given more than once
+ * - `--nodes 2`: so many storage nodes for each contestant that has any
+ * - `--json result.json`: writes what was measured
+ * - `--check`: asks nothing but whether all runs and each way asks its storage as often as it may, and ends with 1 where not
+ * - `--if-installed`: with `--check`, does nothing where memcached or Redis is missing, unless CI is set
  */
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import { compareWithPeers } from "./express.mjs";
+import { check } from "./check.mjs";
+import { divideCores } from "./cores.mjs";
+import { chosenFrameworks, chosenWorkloads, compareFrameworks } from "./frameworks.mjs";
 import { compareLockModes } from "./lock-modes.mjs";
 
+const sections = ["frameworks", "lock-modes"];
+
 const { values } = parseArgs({
+  args: process.argv.slice(2).filter((argument) => argument !== "--"),
   options: {
     rounds: { type: "string" },
     seconds: { type: "string" },
     quick: { type: "boolean", default: false },
     only: { type: "string" },
+    framework: { type: "string", multiple: true },
+    workload: { type: "string", multiple: true },
+    nodes: { type: "string", default: "1" },
+    json: { type: "string" },
+    check: { type: "boolean", default: false },
+    "if-installed": { type: "boolean", default: false },
   },
 });
-const defaults = values.quick ? { rounds: 1, seconds: 0.3 } : { rounds: 7, seconds: 2 };
-const rounds = Number(values.rounds ?? defaults.rounds);
-const seconds = Number(values.seconds ?? defaults.seconds);
 
-const sections = {
-  express: () => compareWithPeers({ rounds, seconds }),
-  // There are three times as many of them.
-  "lock-modes": () => compareLockModes({ rounds, seconds: seconds / 2 }),
-};
-const names = Object.keys(sections);
-if (values.only !== undefined && !names.includes(values.only)) {
-  throw new Error(`--only must be ${names.join(" or ")}, got "${values.only}"`);
+process.exitCode = await main();
+
+async function main() {
+  const { only } = values;
+  if (only !== undefined && !sections.includes(only)) {
+    throw new Error(`--only must be ${sections.join(" or ")}, got "${only}"`);
+  }
+  const what = {
+    frameworks: chosenFrameworks(values.framework),
+    workloads: chosenWorkloads(values.workload),
+  };
+  if (values.check) return check({ ...what, ifInstalled: values["if-installed"] });
+
+  const cores = divideCores();
+  const serverCore = cores?.server;
+  console.log(`${introduction(cores)}\n`);
+  const extent = readExtent();
+  if (only !== "lock-modes") {
+    const nodes = positive("nodes", values.nodes);
+    await compareFrameworks({
+      ...what,
+      ...extent,
+      serverCore,
+      nodes,
+      command: commandLine(),
+      json: values.json,
+    });
+  }
+  // There are fewer of them, and half the time will do.
+  if (only !== "frameworks") {
+    await compareLockModes({ ...extent, seconds: extent.seconds / 2, serverCore });
+  }
+  return 0;
 }
 
-console.log(`Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim()}\n`);
-for (const name of names) if (values.only === undefined || values.only === name) await sections[name]();
+function readExtent() {
+  const defaults = values.quick
+    ? { rounds: 2, seconds: 0.15, warmUpSeconds: 0.3 }
+    : { rounds: 5, seconds: 0.8, warmUpSeconds: 0.8 };
+  const { rounds, seconds } = { ...defaults, ...given("rounds"), ...given("seconds") };
+  return { rounds, seconds, slice: { seconds }, warmUpSlice: { seconds: defaults.warmUpSeconds } };
+}
+
+const given = (option) => values[option] !== undefined && { [option]: positive(option, values[option]) };
+
+function positive(option, text) {
+  const number = Number(text);
+  if (number > 0) return number;
+  throw new Error(`--${option} must be a number above 0, got "${text}"`);
+}
+
+function introduction(cores) {
+  const places =
+    cores === undefined
+      ? "servers and load share the cores (no taskset, or one core): only ratios with large differences mean anything"
+      : `servers on core ${cores.server}, load and storage on ${cores.load}`;
+  return `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim()}; ${places}`;
+}
+
+const commandLine = () => ["pnpm bench", ...process.argv.slice(2)].join(" ");

@@ -1,119 +1,163 @@
-/** Peers as processes, and the load they get. */
-import { fork } from "node:child_process";
-import autocannon from "autocannon";
+/** Load over plain sockets: what makes it must cost less than what answers it. */
+import { once } from "node:events";
+import { connect } from "node:net";
 
 /**
- * A peer's process.
- * @typedef {object} PeerProcess
- * @property {string} name
- * @property {number} port
- * @property {() => void} end
+ * How long: for so many seconds, or until so many requests were sent.
+ * @typedef {{ readonly seconds: number } | { readonly amount: number }} Extent
  *
- * What is asked.
- * @typedef {object} Workload
- * @property {string} name
- * @property {"GET" | "POST"} method
- * @property {string} path
- *
- * How a peer did. A request that got another answer than 2xx, or none, has failed.
- * @typedef {{ perSecond: number, answered: number, failed: number, latenciesMs: readonly number[] }} Outcome
+ * How it went. A request is answered where its status is below 300; where it is not, it has failed.
+ * @typedef {object} Outcome
+ * @property {number} perSecond answered requests a second
+ * @property {number} answered
+ * @property {number} failed
+ * @property {Float64Array} latenciesMs of those that were answered
  */
 
-/** @type {readonly Workload[]} */
-export const workloads = [
-  { name: "read", method: "GET", path: "/read" },
-  { name: "write", method: "POST", path: "/write" },
-];
+/** What a head says of its body, in either spelling of frameworks. */
+const contentLength = /\r\ncontent-length: ?(\d+)/i;
+const endOfHead = "\r\n\r\n";
 
 /**
- * Starts a peer.
- * @param {string} name
- * @param {string} [nodeUrl] of its storage node, where it needs one
- * @returns {Promise<PeerProcess>}
+ * The bytes of a request without a body.
+ * @param {string} method
+ * @param {string} path
+ * @param {string} [cookie]
  */
-export function startPeer(name, nodeUrl = "") {
-  const child = fork(new URL("server.mjs", import.meta.url), [name, nodeUrl], {
-    env: { ...process.env, NODE_ENV: "production" },
-  });
-  return new Promise((resolve, reject) => {
-    child.once("exit", () => reject(new Error(`the server of "${name}" did not start`)));
-    child.once("message", ({ port }) => resolve({ name, port, end: () => void child.kill() }));
-  });
+export function requestBytes(method, path, cookie) {
+  const head = [`${method} ${path} HTTP/1.1`, "Host: 127.0.0.1"];
+  if (cookie !== undefined) head.push(`Cookie: ${cookie}`);
+  if (method === "POST") head.push("Content-Length: 0");
+  return Buffer.from(head.join("\r\n") + endOfHead, "latin1");
 }
 
-/**
- * Begins sessions.
- * @param {PeerProcess} peer
- * @param {number} count
- * @returns {Promise<string[]>} their Cookie headers
- */
-export function logIn({ port }, count) {
-  const visits = Array.from({ length: count }, async () => {
-    const response = await fetch(`http://127.0.0.1:${port}/log-in`, { method: "POST" });
-    await response.text();
-    return response.headers.get("set-cookie")?.split(";")[0] ?? "";
-  });
-  return Promise.all(visits);
+/** Keep-alive connections to one server, with one request under way on each. */
+export class LoadConnections {
+  #sockets;
+  #idle = true;
+
+  /** @param {readonly import("node:net").Socket[]} sockets */
+  constructor(sockets) {
+    this.#sockets = sockets;
+  }
+
+  /**
+   * @param {number} port of 127.0.0.1
+   * @param {number} count
+   */
+  static async open(port, count) {
+    const sockets = Array.from({ length: count }, () => connect({ host: "127.0.0.1", port, noDelay: true }));
+    await Promise.all(sockets.map((socket) => once(socket, "connect")));
+    return new LoadConnections(sockets);
+  }
+
+  /**
+   * Sends the requests in turn, each on the next connection that is free, and waits until all are answered.
+   * @param {readonly Buffer[]} requests from `requestBytes()`
+   * @param {Extent} extent
+   * @returns {Promise<Outcome>} rejects where a connection ends, or an answer has no length
+   */
+  async run(requests, extent) {
+    if (!this.#idle) throw new Error("there is load on these connections already");
+    this.#idle = false;
+    try {
+      return await run(this.#sockets, requests, extent);
+    } finally {
+      this.#idle = true;
+      for (const socket of this.#sockets) {
+        for (const event of ["data", "close", "error"]) socket.removeAllListeners(event);
+        // Between two runs nobody cares why a connection ends; the next run does.
+        socket.on("error", () => {});
+      }
+    }
+  }
+
+  close() {
+    for (const socket of this.#sockets) socket.destroy();
+  }
 }
 
-/**
- * Sends requests over as many keep-alive connections as there are cookies, one after the other on each.
- * @param {PeerProcess} peer
- * @param {Workload} workload
- * @param {readonly string[]} cookies one for each connection
- * @param {{ seconds: number } | { amount: number }} extent how long, or how many requests in all
- * @returns {Promise<Outcome>}
- */
-export async function load({ port }, { method, path }, cookies, extent) {
-  const left = [...cookies];
-  const latenciesMs = [];
+/** @returns {Promise<Outcome>} */
+function run(sockets, requests, extent) {
   const startedMs = performance.now();
-  let endedMs = startedMs;
-  const run = autocannon({
-    url: `http://127.0.0.1:${port}${path}`,
-    method,
-    connections: cookies.length,
-    ...("seconds" in extent ? { duration: extent.seconds } : extent),
-    // It looks only so often whether it is at its end.
-    sampleInt: 50,
-    setupClient: (client) => client.setHeaders({ cookie: left.pop() ?? "" }),
+  const endsMs = "seconds" in extent ? startedMs + 1000 * extent.seconds : Number.POSITIVE_INFINITY;
+  const most = "amount" in extent ? extent.amount : Number.POSITIVE_INFINITY;
+  const latencies = new Latencies();
+  let sent = 0;
+  let failed = 0;
+  let busy = 0;
+  let answeredMs = startedMs;
+
+  return new Promise((resolve, reject) => {
+    for (const socket of sockets) use(socket);
+    if (busy === 0) finish();
+
+    function use(socket) {
+      let sentMs = startedMs;
+      let begun = "";
+      socket.on("data", (chunk) => {
+        const text = begun === "" ? chunk.latin1Slice() : begun + chunk.latin1Slice();
+        const wanted = answerLength(text);
+        if (wanted === undefined || text.length < wanted) {
+          begun = text;
+          return;
+        }
+        if (text.length > wanted) return reject(new Error(`more than one answer: ${text.slice(0, 200)}`));
+        begun = "";
+        answeredMs = performance.now();
+        // "HTTP/1.1 2…"
+        if (text.charCodeAt(9) === 0x32) latencies.add(answeredMs - sentMs);
+        else failed += 1;
+        busy -= 1;
+        if (answeredMs < endsMs && sent < most) send();
+        else if (busy === 0) finish();
+      });
+      socket.on("close", () => reject(new Error("the server closed a connection")));
+      socket.on("error", reject);
+      if (socket.destroyed) return reject(new Error("the server had closed a connection"));
+      if (sent < most) send();
+
+      function send() {
+        sentMs = performance.now();
+        socket.write(requests[sent % requests.length]);
+        sent += 1;
+        busy += 1;
+      }
+    }
+
+    function finish() {
+      const seconds = (answeredMs - startedMs) / 1000;
+      const latenciesMs = latencies.all();
+      resolve({ perSecond: latenciesMs.length / seconds, answered: latenciesMs.length, failed, latenciesMs });
+    }
   });
-  run.on("response", (_client, status, _bytes, latencyMs) => {
-    endedMs = performance.now();
-    if (status < 300) latenciesMs.push(latencyMs);
-  });
-  const { errors, timeouts, non2xx } = await run;
-  const answered = latenciesMs.length;
-  const perSecond = answered / ((endedMs - startedMs) / 1000);
-  return { perSecond, answered, failed: errors + timeouts + non2xx, latenciesMs };
 }
 
-/** As `load()`, where every request has to be answered. */
-export async function loadWithoutFailure(peer, workload, cookies, extent) {
-  const outcome = await load(peer, workload, cookies, extent);
-  if (outcome.failed > 0)
-    throw new Error(`${peer.name}: ${outcome.failed} requests to ${workload.path} failed`);
-  return outcome;
+/** Bytes of the answer that begins the text; undefined while its head is not whole. */
+function answerLength(text) {
+  const end = text.indexOf(endOfHead);
+  if (end === -1) return undefined;
+  const length = contentLength.exec(text)?.[1];
+  if (length === undefined) throw new Error(`an answer without Content-Length: ${text.slice(0, end)}`);
+  return end + endOfHead.length + Number(length);
 }
 
-/** @param {readonly number[]} numbers */
-export function median(numbers) {
-  return quantile(numbers, 0.5);
+/** Numbers in one growing block: a list of a hundred thousand of them would keep the collector busy. */
+class Latencies {
+  #block = new Float64Array(4096);
+  #count = 0;
+
+  add(ms) {
+    if (this.#count === this.#block.length) {
+      const larger = new Float64Array(2 * this.#count);
+      larger.set(this.#block);
+      this.#block = larger;
+    }
+    this.#block[this.#count] = ms;
+    this.#count += 1;
+  }
+
+  all() {
+    return this.#block.subarray(0, this.#count);
+  }
 }
-
-/**
- * @param {readonly number[]} numbers
- * @param {number} part from 0 to 1
- */
-export function quantile(numbers, part) {
-  const sorted = [...numbers].sort((one, other) => one - other);
-  const position = (sorted.length - 1) * part;
-  const [below, above] = [sorted[Math.floor(position)] ?? 0, sorted[Math.ceil(position)] ?? 0];
-  return below + (above - below) * (position - Math.floor(position));
-}
-
-/** A row of a Markdown table. */
-export const tableRow = (cells) => `| ${cells.join(" | ")} |`;
-
-/** The first two rows of a Markdown table. */
-export const tableHead = (cells) => `${tableRow(cells)}\n|${"---|".repeat(cells.length)}`;

@@ -6,8 +6,9 @@
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
 import { memcachedStorage } from "@msm/core";
-import { median, tableHead, tableRow } from "./load.mjs";
 import { startNode } from "./nodes.mjs";
+import { median } from "./statistics.mjs";
+import { tableHead, tableRow } from "./tables.mjs";
 
 const { values } = parseArgs({
   options: {

@@ -6,14 +6,17 @@ import { setTimeout as pause } from "node:timers/promises";
 /**
  * A storage node of this run's own.
  * @typedef {object} Node
+ * @property {"memcached" | "redis-server"} program
  * @property {string} url
+ * @property {number} port of 127.0.0.1
+ * @property {number} pid
  * @property {() => Promise<void>} end
  */
 
 /** What can be started, by the name of its program. */
 const programs = {
   memcached: {
-    args: (port) => ["-l", "127.0.0.1", "-p", String(port), "-U", "0", ...asRoot()],
+    args: (port) => ["-l", "127.0.0.1", "-p", String(port), "-U", "0", "-m", "1024", ...asRoot()],
     url: (port) => `127.0.0.1:${port}`,
   },
   "redis-server": {
@@ -44,13 +47,27 @@ export async function startNode(program) {
   while (!isGone && !(await takesConnections(port))) await pause(20);
   if (isGone) return undefined;
   return {
+    program,
     url: url(port),
+    port,
+    pid: child.pid ?? 0,
     async end() {
       process.removeListener("exit", kill);
       kill();
       await gone;
     },
   };
+}
+
+/** @returns {Promise<string[]>} the programs that are not installed */
+export async function missingPrograms() {
+  const missing = [];
+  for (const program of Object.keys(programs)) {
+    const node = await startNode(program);
+    if (node === undefined) missing.push(program);
+    await node?.end();
+  }
+  return missing;
 }
 
 /** memcached refuses to run as root unless it is told the user to become. */

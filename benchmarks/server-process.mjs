@@ -1,0 +1,94 @@
+/** Contestants as processes. */
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+/** @typedef {import("./load.mjs").Outcome} Outcome */
+
+/** A server that runs. */
+export class ServerProcess {
+  #child;
+
+  constructor(child, port) {
+    this.#child = child;
+    this.port = port;
+  }
+
+  /**
+   * @param {import("./servers/main.mjs").ServerSettings} settings
+   * @param {string} [core] the only one that it may use
+   */
+  static async start(settings, core) {
+    const program = fileURLToPath(new URL("servers/main.mjs", import.meta.url));
+    const child = fork(program, [JSON.stringify(settings)], {
+      env: { ...process.env, NODE_ENV: "production" },
+      ...(core !== undefined && {
+        execPath: "taskset",
+        execArgv: ["--cpu-list", core, process.execPath],
+      }),
+    });
+    const { port } = await nextMessage(child);
+    return new ServerProcess(child, port);
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** @returns {Promise<{ cpu: NodeJS.CpuUsage, memory: NodeJS.MemoryUsage }>} what it has used until now, and uses now */
+  usage() {
+    const answer = nextMessage(this.#child);
+    this.#child.send("usage");
+    return answer;
+  }
+
+  async end() {
+    const gone = once(this.#child, "exit");
+    this.#child.kill();
+    await gone;
+  }
+}
+
+async function nextMessage(child) {
+  const aborted = new AbortController();
+  const { signal } = aborted;
+  try {
+    const exited = once(child, "exit", { signal }).then(() => {
+      throw new Error("a server has ended");
+    });
+    const [message] = await Promise.race([once(child, "message", { signal }), exited]);
+    return message;
+  } finally {
+    aborted.abort();
+  }
+}
+
+/**
+ * Begins sessions.
+ * @param {ServerProcess} server
+ * @param {"small" | "large"} size
+ * @param {number} count
+ * @returns {Promise<string[]>} their Cookie headers
+ */
+export async function logIn({ port }, size, count) {
+  const cookies = [];
+  while (cookies.length < count) {
+    const visits = Array.from({ length: Math.min(32, count - cookies.length) }, () => logInOnce(port, size));
+    cookies.push(...(await Promise.all(visits)));
+  }
+  return cookies;
+}
+
+async function logInOnce(port, size) {
+  const response = await fetch(`http://127.0.0.1:${port}/log-in/${size}`, { method: "POST" });
+  const body = await response.text();
+  if (!response.ok) throw new Error(`a log-in was answered with ${response.status}: ${body}`);
+  const cookies = response.headers.getSetCookie().map((cookie) => cookie.split(";")[0]);
+  // Servers without sessions get as many bytes to read.
+  return cookies.join("; ") || `sid=${"0".repeat(96)}`;
+}
+
+/** Throws where a request failed. @param {Outcome} outcome @param {string} what */
+export function checkAnswered({ failed }, what) {
+  if (failed > 0) throw new Error(`${what}: ${failed} requests failed`);
+}
