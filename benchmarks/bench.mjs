@@ -80,7 +80,9 @@ function readExtent() {
   return { rounds, seconds, slice: { seconds }, warmUpSlice: { seconds: defaults.warmUpSeconds } };
 }
 
-const given = (option) => values[option] !== undefined && { [option]: positive(option, values[option]) };
+function given(option) {
+  return values[option] === undefined ? {} : { [option]: positive(option, values[option]) };
+}
 
 function positive(option, text) {
   const number = Number(text);
@@ -96,4 +98,6 @@ function introduction(cores) {
   return `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim()}; ${places}`;
 }
 
-const commandLine = () => ["pnpm bench", ...process.argv.slice(2)].join(" ");
+function commandLine() {
+  return ["npx -y pnpm@10 bench", ...process.argv.slice(2)].join(" ");
+}

@@ -21,6 +21,7 @@ import { quantile } from "./statistics.mjs";
  *
  * What was measured in one slice.
  * @typedef {object} Slice
+ * @property {number} answered requests
  * @property {number} perSecond
  * @property {number} p50Ms
  * @property {number} p99Ms
@@ -222,6 +223,7 @@ class Contender {
     const cpuUs = (used) => used.cpu.user + used.cpu.system;
     const { perSecond, answered, latenciesMs } = outcome;
     return {
+      answered,
       perSecond,
       p50Ms: quantile(latenciesMs, 0.5),
       p99Ms: quantile(latenciesMs, 0.99),
