@@ -7,6 +7,8 @@
  * - `--only frameworks` or `--only lock-modes`: one section
  * - `--framework koa`: one framework; may be given more than once
  * - `--workload R`: one workload; may be given more than once
+ * - `--contestant sticky`: beside bare and peer, those whose names hold that; may be given more than once
+ * - `--profile folder`: each server leaves a CPU profile there
  * - `--nodes 2`: so many storage nodes for each contestant that has any
  * - `--json result.json`: writes what was measured
  * - `--check`: asks nothing but whether all runs and each way asks its storage as often as it may, and ends with 1 where not
@@ -30,6 +32,8 @@ const { values } = parseArgs({
     only: { type: "string" },
     framework: { type: "string", multiple: true },
     workload: { type: "string", multiple: true },
+    contestant: { type: "string", multiple: true },
+    profile: { type: "string" },
     nodes: { type: "string", default: "1" },
     json: { type: "string" },
     check: { type: "boolean", default: false },
@@ -56,14 +60,9 @@ async function main() {
   const extent = readExtent();
   if (only !== "lock-modes") {
     const nodes = positive("nodes", values.nodes);
-    await compareFrameworks({
-      ...what,
-      ...extent,
-      serverCore,
-      nodes,
-      command: commandLine(),
-      json: values.json,
-    });
+    const { contestant: contestants, profile: profileFolder, json } = values;
+    const servers = { serverCore, nodes, contestants, profileFolder };
+    await compareFrameworks({ ...what, ...extent, ...servers, json, command: commandLine() });
   }
   // There are fewer of them, and half the time will do.
   if (only !== "frameworks") {
@@ -74,7 +73,7 @@ async function main() {
 
 function readExtent() {
   const defaults = values.quick
-    ? { rounds: 2, seconds: 0.15, warmUpSeconds: 0.3 }
+    ? { rounds: 2, seconds: 0.15, warmUpSeconds: 0.25 }
     : { rounds: 5, seconds: 0.8, warmUpSeconds: 0.8 };
   const { rounds, seconds } = { ...defaults, ...given("rounds"), ...given("seconds") };
   return { rounds, seconds, slice: { seconds }, warmUpSlice: { seconds: defaults.warmUpSeconds } };

@@ -18,6 +18,7 @@ import { quantile } from "./statistics.mjs";
  * @property {number} [sessions] of each size, whose cookies are sent in turn. Default 512
  * @property {number} nodes that each contestant with storage has
  * @property {string} [serverCore] the core that servers get; undefined: whichever is free
+ * @property {string} [profileFolder] where each server leaves a CPU profile
  *
  * What was measured in one slice.
  * @typedef {object} Slice
@@ -90,7 +91,7 @@ class Stage {
 
   async #start(contestant) {
     const nodes = await this.#startNodes(contestant);
-    if (nodes !== undefined) return Contender.start(contestant, nodes, this.#extent.serverCore);
+    if (nodes !== undefined) return Contender.start(contestant, nodes, this.#extent);
     this.missing.push(contestant.name);
     return undefined;
   }
@@ -176,10 +177,11 @@ class Contender {
     this.#counter = counter;
   }
 
-  static async start(contestant, nodes, core) {
+  static async start(contestant, nodes, { serverCore: core, profileFolder }) {
     const { framework, sessions } = contestant;
     const urls = nodes.map(({ url }) => url).join(",");
-    const server = await ServerProcess.start({ framework, sessions, nodes: urls }, core);
+    const settings = { framework, sessions, nodes: urls };
+    const server = await ServerProcess.start(settings, { core, profileFolder });
     const counter = await CommandCounter.connect(nodes);
     return new Contender(contestant, server, await LoadConnections.open(server.port, connections), counter);
   }

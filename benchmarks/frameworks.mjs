@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { compare } from "./comparison.mjs";
-import { contestantsOf, frameworks } from "./contestants.mjs";
+import { contestantsOf, frameworks, isBare, isPeerOnRedis } from "./contestants.mjs";
 import { summarize, tablesOf } from "./summary.mjs";
 import { workloads } from "./workloads.mjs";
 
@@ -10,6 +10,8 @@ import { workloads } from "./workloads.mjs";
  * @typedef {import("./comparison.mjs").Extent & {
  *   frameworks: readonly import("./contestants.mjs").Framework[],
  *   workloads: readonly import("./workloads.mjs").Workload[],
+ *   contestants: readonly string[] | undefined, parts of names
+ *   seconds: number,
  *   command: string,
  *   json: string | undefined,
  * }} FrameworksPlan
@@ -23,7 +25,7 @@ export async function compareFrameworks(plan) {
   const rows = [];
   const slices = { all: 0, repeated: 0, disturbed: 0 };
   for (const framework of plan.frameworks) {
-    const comparison = await compare(contestantsOf(framework), plan.workloads, plan);
+    const comparison = await compare(chosenContestants(framework, plan.contestants), plan.workloads, plan);
     for (const name of comparison.missing) console.log(`its storage is not installed: ${name}\n`);
     const own = summarize(comparison.cells);
     console.log(`${tablesOf(own, plan.workloads)}\n`);
@@ -51,6 +53,12 @@ function resultOf({ command, rounds, seconds, nodes, serverCore }, slices, rows)
     slices,
     rows,
   };
+}
+
+/** Those whose name holds one of the parts, and those that ratios are against; all where no part is named. */
+function chosenContestants(framework, parts) {
+  const isChosen = ({ name }) => parts?.some((part) => name.includes(part)) ?? true;
+  return contestantsOf(framework).filter((one) => isBare(one) || isPeerOnRedis(one) || isChosen(one));
 }
 
 /** Those that are named, or all; throws on a name that there is not. */

@@ -35,10 +35,11 @@ async function compareOn(program, { rounds, seconds, serverCore }) {
   /** @type {LockContender[]} */
   const contenders = [];
   try {
-    for (const way of ways) {
-      const trips = await countTrips(way, node.url);
-      contenders.push(await LockContender.start(way, node.url, { trips, serverCore }));
-    }
+    const trips = [];
+    for (const way of ways) trips.push(await countTrips(way, node.url));
+    const how = (index) => ({ trips: trips[index], serverCore });
+    const started = ways.map((way, index) => LockContender.start(way, node.url, how(index)));
+    contenders.push(...(await Promise.all(started)));
     for (let round = 0; round <= rounds; round += 1) {
       for (const kind of kinds) {
         for (const contender of contenders) {
@@ -73,7 +74,7 @@ class LockContender {
   /** @param {{ trips?: Record<string, number>, serverCore?: string, count?: number }} how */
   static async start(way, nodes, { trips = {}, serverCore, count = connections }) {
     const settings = { framework: "express", sessions: { kind: "msm", ...way }, nodes };
-    const server = await ServerProcess.start(settings, serverCore);
+    const server = await ServerProcess.start(settings, { core: serverCore });
     const cookies = await logIn(server, "small", count);
     const write = way.locking === "app" ? "/lock-and-write" : "/write";
     const requests = {

@@ -16,16 +16,17 @@ export class ServerProcess {
 
   /**
    * @param {import("./servers/main.mjs").ServerSettings} settings
-   * @param {string} [core] the only one that it may use
+   * @param {{ core?: string, profileFolder?: string }} [how] on the only core that it may use, and with a CPU profile that it
+   * leaves at its end
    */
-  static async start(settings, core) {
+  static async start(settings, { core, profileFolder } = {}) {
     const program = fileURLToPath(new URL("servers/main.mjs", import.meta.url));
+    const node = profileFolder === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileFolder}`];
     const child = fork(program, [JSON.stringify(settings)], {
       env: { ...process.env, NODE_ENV: "production" },
-      ...(core !== undefined && {
-        execPath: "taskset",
-        execArgv: ["--cpu-list", core, process.execPath],
-      }),
+      ...(core === undefined
+        ? { execArgv: node }
+        : { execPath: "taskset", execArgv: ["--cpu-list", core, process.execPath, ...node] }),
     });
     const { port } = await nextMessage(child);
     return new ServerProcess(child, port);
@@ -44,7 +45,8 @@ export class ServerProcess {
 
   async end() {
     const gone = once(this.#child, "exit");
-    this.#child.kill();
+    // It ends when it sees that, and writes its profile.
+    this.#child.disconnect();
     await gone;
   }
 }

@@ -3,10 +3,15 @@ import { createClient } from "redis";
 /** What all of them sign with. */
 export const secret = "not a secret, only long enough for its task";
 
-/** The options of msm, whichever adapter gets them. The cookie has to go over plain HTTP. */
+/**
+ * The options of msm, whichever adapter gets them: the defaults, but that a machine which is busy with something else for a
+ * moment does not end a run.
+ */
 export function msmOptions({ mode, locking }, nodes) {
-  const own = mode === "sticky" ? { mode, route: "app1" } : { mode };
-  return { secret, nodes, locking, ...own };
+  const patience = { operationTimeoutMs: 10_000 };
+  if (mode === "sticky")
+    return { secret, nodes, mode, locking, route: "app1", ...patience, backupTimeoutMs: 20_000 };
+  return { secret, nodes, mode, locking, ...patience };
 }
 
 /** The client that connect-redis wants, connected. @param {string} url */
