@@ -18,6 +18,20 @@ import { workloads } from "./workloads.mjs";
  */
 
 /**
+ * What `--json` writes.
+ * @typedef {object} Result
+ * @property {string} date
+ * @property {string} command
+ * @property {{ node: string, cpus: number, cpu: string | undefined }} machine
+ * @property {boolean} isPinned whether servers had a core of their own
+ * @property {number} rounds
+ * @property {number} seconds
+ * @property {number} nodes
+ * @property {{ all: number, repeated: number, disturbed: number }} slices
+ * @property {import("./summary.mjs").Row[]} rows
+ */
+
+/**
  * Prints the tables, and writes the result where a file is named.
  * @param {FrameworksPlan} plan
  */
@@ -41,6 +55,7 @@ export async function compareFrameworks(plan) {
     writeFileSync(plan.json, `${JSON.stringify(resultOf(plan, slices, rows), null, 1)}\n`);
 }
 
+/** @returns {Result} */
 function resultOf({ command, rounds, seconds, nodes, serverCore }, slices, rows) {
   return {
     date: new Date().toISOString(),
