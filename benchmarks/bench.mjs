@@ -97,6 +97,10 @@ function introduction(cores) {
   return `Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim()}; ${places}`;
 }
 
+/** What measures the same again. Where the result is written is nobody else's business. */
 function commandLine() {
-  return ["npx -y pnpm@10 bench", ...process.argv.slice(2)].join(" ");
+  const flags = process.argv.slice(2).filter((argument) => argument !== "--");
+  const json = flags.indexOf("--json");
+  if (json !== -1) flags.splice(json, 2);
+  return ["npx -y pnpm@10 bench", ...flags].join(" ");
 }

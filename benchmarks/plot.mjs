@@ -44,12 +44,18 @@ function drawing() {
     }),
     ...series.flatMap(legend),
     ...panels.flat(),
-    text(left, height - 14, workloads.map(({ name, meaning }) => `${name}: ${meaning}`).join(" · "), {
-      size: 10,
-      colour: "#57606a",
-    }),
+    ...meanings(),
     "</svg>",
   ].join("\n");
+}
+
+/** Below the panels, in two lines. */
+function meanings() {
+  const half = Math.ceil(workloads.length / 2);
+  return [workloads.slice(0, half), workloads.slice(half)].map((some, line) => {
+    const content = some.map(({ name, meaning }) => `${name}: ${meaning}`).join(" · ");
+    return text(left, height - 30 + 16 * line, content, { size: 11, colour: "#57606a" });
+  });
 }
 
 function legend({ label, colour }, index) {
@@ -79,13 +85,18 @@ function panel(framework, y) {
   });
   const one = base - scale;
   const peer = contestantsOf(framework).find(isPeerOnRedis)?.name;
+  const right = width - 20;
   return [
     text(left, y + 12, `${framework}, against ${peer}`, { size: 13, weight: 600 }),
-    ...bars,
-    `<line x1="${left}" y1="${base}" x2="${width - 20}" y2="${base}" stroke="#8c959f"/>`,
-    `<line x1="${left}" y1="${one.toFixed(1)}" x2="${width - 20}" y2="${one.toFixed(1)}" stroke="#cf222e" stroke-dasharray="4 3"/>`,
+    line(one, right, 'stroke="#cf222e" stroke-dasharray="4 3"'),
     text(left - 8, one + 4, "peer", { size: 10, anchor: "end", colour: "#cf222e" }),
+    ...bars,
+    line(base, right, 'stroke="#8c959f"'),
   ];
+}
+
+function line(y, right, stroke) {
+  return `<line x1="${left}" y1="${y.toFixed(1)}" x2="${right}" y2="${y.toFixed(1)}" ${stroke}/>`;
 }
 
 function bar(x, base, { ratio, scale, barWidth, colour }) {
@@ -103,5 +114,8 @@ function isShown({ contestant }) {
 
 function text(x, y, content, { size, weight = 400, anchor = "start", colour = "#1f2328" }) {
   const escaped = content.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-  return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${font} font-size="${size}" font-weight="${weight}" text-anchor="${anchor}" fill="${colour}">${escaped}</text>`;
+  const place = `x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}"`;
+  const look = `${font} font-size="${size}" font-weight="${weight}" fill="${colour}"`;
+  // Readable where a line runs behind it.
+  return `<text ${place} ${look} stroke="#ffffff" stroke-width="3" paint-order="stroke">${escaped}</text>`;
 }

@@ -1,8 +1,8 @@
 /**
- * `pnpm test`: everything CI runs, a short soak, and whether the tests notice known defects. A stage that fails does not keep the next
- * from running. The last line alone is `N passed, N failed`, over all test runs, with `, N skipped` behind it where tests
- * were skipped; a failed build, check or soak, or a defect that nothing noticed, counts as one failure. Exit code 1 where
- * anything failed.
+ * `pnpm test`: everything CI runs, a short soak, whether the benchmarks run and msm asks its storage no more than it may, and
+ * whether the tests notice known defects. A stage that fails does not keep the next from running. The last line alone is
+ * `N passed, N failed`, over all test runs, with `, N skipped` behind it where tests were skipped; a failed build, check, soak
+ * or benchmark, or a defect that nothing noticed, counts as one failure. Exit code 1 where anything failed.
  *
  * With CI set nothing may be skipped: a skipped test is a failure.
  */
@@ -20,6 +20,8 @@ const reports = mkdtempSync(join(tmpdir(), "msm-test-"));
 const skippedFails = Boolean(process.env.CI);
 /** Alone, as it measures: whatever runs beside it would look like a slow node. */
 const soak = ["soak", "--seconds", "60", "--seed", "1", "--if-installed"];
+/** No rates: what they are says nothing about anybody else's machine. */
+const bench = ["--check", "--if-installed"];
 
 try {
   const stages = [
@@ -28,6 +30,7 @@ try {
     await runTests("unit"),
     await runTests("e2e"),
     await runStage("soak", [process.execPath, join(root, "scripts", "e2e-program.mjs"), ...soak]),
+    await runStage("bench", [process.execPath, join(root, "benchmarks", "bench.mjs"), ...bench]),
     await runStage("mutants", [process.execPath, join(root, "scripts", "mutants", "run.mjs")]),
   ];
   report(stages);
