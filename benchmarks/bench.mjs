@@ -9,12 +9,13 @@
  * - `--workload R`: one workload; may be given more than once
  * - `--contestant sticky`: beside bare and peer, those whose names hold that; may be given more than once
  * - `--profile folder`: each server leaves a CPU profile there
- * - `--nodes 2`: so many storage nodes for each contestant that has any
+ * - `--nodes 2`: so many storage nodes for each of msm's contestants
  * - `--json result.json`: writes what was measured
  * - `--check`: asks nothing but whether all runs and each way asks its storage as often as it may, and ends with 1 where not
  * - `--if-installed`: with `--check`, does nothing where memcached or Redis is missing, unless CI is set
  */
 import { cpus } from "node:os";
+import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { check } from "./check.mjs";
 import { divideCores } from "./cores.mjs";
@@ -60,7 +61,8 @@ async function main() {
   const extent = readExtent();
   if (only !== "lock-modes") {
     const nodes = positive("nodes", values.nodes);
-    const { contestant: contestants, profile: profileFolder, json } = values;
+    const { contestant: contestants } = values;
+    const [json, profileFolder] = [pathOf(values.json), pathOf(values.profile)];
     const servers = { serverCore, nodes, contestants, profileFolder };
     await compareFrameworks({ ...what, ...extent, ...servers, json, command: commandLine() });
   }
@@ -81,6 +83,11 @@ function readExtent() {
 
 function given(option) {
   return values[option] === undefined ? {} : { [option]: positive(option, values[option]) };
+}
+
+/** Seen from where the command was given: pnpm runs scripts in the package's folder. */
+function pathOf(path) {
+  return path === undefined ? undefined : resolve(process.env.INIT_CWD ?? "", path);
 }
 
 function positive(option, text) {

@@ -11,8 +11,11 @@ import { missingPrograms } from "./nodes.mjs";
  * @property {boolean} ifInstalled whether there is nothing wrong with a machine that has no memcached or Redis
  */
 
-/** As short as it can be: every session is used, and what only a server's first requests do is over. */
-const extent = { rounds: 1, slice: { amount: 128 }, warmUpSlice: { amount: 64 }, sessions: 64 };
+/**
+ * As short as it can be, when what only a server's first requests do is over. No session is used twice in a slice: a lease
+ * that goes from one request to the next costs less.
+ */
+const extent = { rounds: 1, slice: { amount: 128 }, warmUpSlice: { amount: 64 }, sessions: 128 };
 
 /**
  * All cells with one node, and one framework's with two, so that the copies are seen. A request that fails ends it.

@@ -16,7 +16,7 @@ import { quantile } from "./statistics.mjs";
  * @property {SliceExtent} slice
  * @property {SliceExtent} warmUpSlice of the first round
  * @property {number} [sessions] of each size, whose cookies are sent in turn. Default 512
- * @property {number} nodes that each contestant with storage has
+ * @property {number} nodes that each contestant of msm with storage has
  * @property {string} [serverCore] the core that servers get; undefined: whichever is free
  * @property {string} [profileFolder] where each server leaves a CPU profile
  *
@@ -117,9 +117,11 @@ class Stage {
     await Promise.all(this.#nodes.map((node) => node.end()));
   }
 
-  async #startNodes({ storage }) {
+  async #startNodes({ storage, sessions }) {
     if (storage === undefined) return [];
-    const nodes = await Promise.all(Array.from({ length: this.#extent.nodes }, () => startNode(storage)));
+    // Peers know one node.
+    const count = sessions.kind === "msm" ? this.#extent.nodes : 1;
+    const nodes = await Promise.all(Array.from({ length: count }, () => startNode(storage)));
     this.#nodes.push(...nodes.filter((node) => node !== undefined));
     return nodes.includes(undefined) ? undefined : nodes;
   }

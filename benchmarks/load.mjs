@@ -11,6 +11,7 @@ import { connect } from "node:net";
  * @property {number} perSecond answered requests a second
  * @property {number} answered
  * @property {number} failed
+ * @property {string | undefined} firstFailure its answer, from the status on
  * @property {Float64Array} latenciesMs of those that were answered
  */
 
@@ -85,6 +86,7 @@ function run(sockets, requests, extent) {
   const latencies = new Latencies();
   let sent = 0;
   let failed = 0;
+  let firstFailure;
   let busy = 0;
   let answeredMs = startedMs;
 
@@ -107,7 +109,10 @@ function run(sockets, requests, extent) {
         answeredMs = performance.now();
         // "HTTP/1.1 2…"
         if (text.charCodeAt(9) === 0x32) latencies.add(answeredMs - sentMs);
-        else failed += 1;
+        else {
+          failed += 1;
+          firstFailure ??= text;
+        }
         busy -= 1;
         if (answeredMs < endsMs && sent < most) send();
         else if (busy === 0) finish();
@@ -128,7 +133,8 @@ function run(sockets, requests, extent) {
     function finish() {
       const seconds = (answeredMs - startedMs) / 1000;
       const latenciesMs = latencies.all();
-      resolve({ perSecond: latenciesMs.length / seconds, answered: latenciesMs.length, failed, latenciesMs });
+      const answered = latenciesMs.length;
+      resolve({ perSecond: answered / seconds, answered, failed, firstFailure, latenciesMs });
     }
   });
 }

@@ -91,6 +91,6 @@ async function logInOnce(port, size) {
 }
 
 /** Throws where a request failed. @param {Outcome} outcome @param {string} what */
-export function checkAnswered({ failed }, what) {
-  if (failed > 0) throw new Error(`${what}: ${failed} requests failed`);
+export function checkAnswered({ failed, firstFailure }, what) {
+  if (failed > 0) throw new Error(`${what}: ${failed} requests failed, the first with\n${firstFailure}`);
 }

@@ -12,7 +12,14 @@
 
 /** @type {ServerSettings} */
 const { framework, sessions, nodes } = JSON.parse(process.argv[2] ?? "");
-const { listen } = await import(`./${framework}.mjs`);
+
+/** A process loads one. */
+const programs = {
+  express: () => import("./express.mjs"),
+  koa: () => import("./koa.mjs"),
+  fastify: () => import("./fastify.mjs"),
+};
+const { listen } = await programs[framework]();
 
 process.on("message", () => process.send?.({ cpu: process.cpuUsage(), memory: process.memoryUsage() }));
 // However the run ends, nothing of it is left.
