@@ -4,6 +4,7 @@ import { createSessionCookies } from "./cookie/session-cookie.js";
 import { createEvents } from "./events.js";
 import { Replicas } from "./failover/replicas.js";
 import { Ring, type RingMember } from "./failover/ring.js";
+import { conflictResolver } from "./life-cycle/conflicts.js";
 import { createLocking } from "./locking/locking.js";
 import type { ResolvedOptions } from "./options.js";
 import type { Parts } from "./parts.js";
@@ -30,7 +31,7 @@ export function createParts(
   const members = membersOf((message) => events.emit("warning", { message }));
   const recordLife = { longestMs: resolved.idleTimeoutMs };
   const ring = new Ring(members, { clock, events, recordLife, limits: options }, !resolved.enabled);
-  return {
+  const parts: ChangeableParts = {
     options,
     clock,
     random: Math.random,
@@ -46,7 +47,9 @@ export function createParts(
         return options.idleTimeoutMs;
       },
     }),
+    resolver: (identity) => conflictResolver(identity, parts),
   };
+  return parts;
 }
 
 /** What follows from `locking`. */

@@ -7,8 +7,9 @@ import type { Ring } from "./failover/ring.js";
 import type { SessionRequest } from "./life-cycle/exchange.js";
 import type { Locking } from "./locking/locking.js";
 import type { ResolvedOptions } from "./options.js";
-import type { Merge } from "./session/merge.js";
+import type { Merge, ResolveEncoded } from "./session/merge.js";
 import type { RecordSealer } from "./session/record.js";
+import type { SessionIdentity } from "./session/session-id.js";
 
 /**
  * What a manager is made of: built once at its start, handed to every step of the life cycle. What `reconfigure()` changes
@@ -26,6 +27,8 @@ export interface Parts {
   readonly ring: Ring;
   readonly replicas: Replicas;
   readonly locking: Locking<SessionRequest>;
+  /** Makes what decides a session's conflicts, as `onConflict` says. */
+  readonly resolver: (identity: SessionIdentity) => ResolveEncoded;
   /** What becomes of a save that meets a newer version. */
   readonly merge: Merge;
 }

@@ -64,7 +64,7 @@ export function noteEnd(live: LiveSession, successor: Successor | undefined, { c
   const leads = successor !== undefined && clock.now() < successor.untilMs;
   if (leads && live.stored !== undefined && live.successor === undefined) {
     const { id, node } = successor;
-    live.successor = live.heirs.get(id) ?? { id, node, base: live.stored.table };
+    live.successor = live.heir(id) ?? { id, node, base: live.stored.table };
   }
 }
 

@@ -15,7 +15,6 @@ import {
   type SessionIdentity,
 } from "../session/session-id.js";
 import type { Lease } from "../storage/storage.js";
-import { conflictResolver } from "./conflicts.js";
 import type { SessionRequest } from "./exchange.js";
 
 /**
@@ -133,7 +132,7 @@ export function revive(identity: SessionIdentity, found: FoundRecord, parts: Par
     idleTimeoutMs: record.idleTimeoutMs,
     node: found.node.id,
     codec: parts.codecs.current,
-    resolve: conflictResolver(identity, parts),
+    resolver: parts.resolver,
     maxTableBytes: parts.options.maxRecordBytes - recordOverheadBytes,
     stored: storedState(found, parts),
     isToBeRewritten: record.isOldKey === true,
@@ -179,7 +178,7 @@ export function create(
     idleTimeoutMs: heritage?.idleTimeoutMs ?? parts.options.idleTimeoutMs,
     node: parts.ring.place(identity.digest).id,
     codec: parts.codecs.current,
-    resolve: conflictResolver(identity, parts),
+    resolver: parts.resolver,
     maxTableBytes: parts.options.maxRecordBytes - recordOverheadBytes,
     ...(heritage === undefined ? {} : { table: heritage.table }),
   });

@@ -15,6 +15,9 @@ const secondLookAfterMs = 1000;
 /** How many sessions are looked after again in a second. A node may be away for long, and its answer all that is missing. */
 const mostRetried = 256;
 
+/** How many sessions are packed up in one turn of the event loop. */
+const restedAtOnce = 256;
+
 /** The background work of a process' sticky sessions. */
 export interface Maintenance {
   /** A session has this idle timeout: it is looked after often enough from now on. */
@@ -41,11 +44,17 @@ export function startMaintenance(
   let shortestIdleMs = options.idleTimeoutMs;
   let stopSecondLook = () => {};
   let wasOff = parts.ring.isOff;
+  /** When the last sweep was; monotonic milliseconds. */
+  let sweptMs = clock.monotonicMs();
   /** Sessions whose backup could not be looked after, as a node did not answer that had to be asked. */
   const unsettled = new Set<LocalSession>();
   const sweeping = repeat(
     () => Math.min(longestSweepMs, Math.max(shortestSweepMs, shortestIdleMs / 10)),
-    async () => seeTo(sessions.sweep().filter(isRenewalDue), renew),
+    async () => {
+      const all = sessions.sweep();
+      await seeTo(all.filter(isRenewalDue), renew);
+      await restIdle(all);
+    },
   );
   const stops = [
     () => sweeping.stop(),
@@ -92,6 +101,19 @@ export function startMaintenance(
       for (const stop of stops) stop();
     },
   };
+
+  /** Those that nobody used since the last sweep take less memory from now on. */
+  async function restIdle(locals: readonly LocalSession[]): Promise<void> {
+    const idleSinceMs = sweptMs;
+    sweptMs = clock.monotonicMs();
+    let count = 0;
+    for (const { live, lastUsedMs } of locals) {
+      if (lastUsedMs >= idleSinceMs) continue;
+      live.rest();
+      // Requests come first.
+      if (++count % restedAtOnce === 0) await new Promise(setImmediate);
+    }
+  }
 
   function repeat(everyMs: () => number, work: () => Promise<void>): { stop(): void; rearm(): void } {
     let cancel = clock.after(everyMs(), tick);

@@ -117,7 +117,7 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
   const isBehind = () => keep === "all" && former.table !== handedOn;
   /** Whoever meets the end before its answer is here knows by that where the session goes on, and with what. */
   const lead = () => {
-    if (successor !== undefined) former.heirs.set(successor.id, { ...successor, live: next, base: handedOn });
+    if (successor !== undefined) former.noteHeir({ ...successor, live: next, base: handedOn });
   };
   const takeAlong = () => {
     // This request saves later than they did.
@@ -153,7 +153,7 @@ async function endUnlessEnded(renewal: Renewal, keeper: Keeper, parts: Parts): P
   if (progress.ended === undefined && former.destroyed) return endingOf(renewal, handedOn, keeper);
   // Wherever its end has got to: in this process nobody saves under the former id from now on.
   former.destroyed = true;
-  if (successor !== undefined) former.successor ??= former.heirs.get(successor.id);
+  if (successor !== undefined) former.successor ??= former.heir(successor.id);
   // Saved while its end was on its way to another node, as its own had not answered; or taken along by who saved it.
   handedOn = former.successor?.base ?? handedOn;
   if (isBehind() && unlessConflict(takeAlong)) await keepNext();

@@ -35,7 +35,7 @@ function liveWith(values: Record<string, unknown>) {
         return jsonCodec.decode(value);
       },
     },
-    resolve(conflict) {
+    resolver: () => (conflict) => {
       conflicts.push(conflict);
       return conflict.mine;
     },

@@ -11,7 +11,8 @@ import {
 } from "./attribute-table.js";
 import { lineageOf } from "./lineage.js";
 import type { ResolveEncoded } from "./merge.js";
-import type { SuccessorPlace } from "./record.js";
+import { mostAncestors, type SuccessorPlace } from "./record.js";
+import { RestingTable } from "./resting-table.js";
 import type { SessionIdentity } from "./session-id.js";
 
 /** The newest state that is known to be on a node. */
@@ -22,7 +23,8 @@ export interface StoredState {
   readonly writeId: string;
   /** The write ids of versions that it contains, as far as is known, the newest last. */
   readonly ancestors: readonly string[];
-  readonly table: AttributeTable;
+  /** Changed by the session alone, in its form. */
+  table: AttributeTable;
   readonly idleTimeoutMs: number;
 }
 
@@ -67,8 +69,8 @@ export interface LiveSessionStart {
   /** Id of the node that has, or shall have, the record. */
   readonly node: string;
   readonly codec: Codec;
-  /** Decides what stands where two requests changed the same attribute; may throw MSM_ERR_CONFLICT. */
-  readonly resolve: ResolveEncoded;
+  /** Makes what decides what stands where two requests changed the same attribute; that may throw MSM_ERR_CONFLICT. */
+  readonly resolver: (identity: SessionIdentity) => ResolveEncoded;
   /** The most that the attributes may take together, packed. */
   readonly maxTableBytes: number;
   readonly table?: AttributeTable;
@@ -92,24 +94,22 @@ export class LiveSession {
   node: string;
   /** Id of the node that the client's cookie names, as far as this process knows. */
   announcedNode: string | undefined;
-  readonly #lookedForOn: string[] = [];
+  #lookedForOn: readonly string[] = [];
+  #heirs: Map<string, Succession> | undefined;
   /** True from the call of `destroy()`; nothing is saved any more. */
   destroyed = false;
   /** Requests that hold the session now. */
   holders = 0;
   /** How often another's version was taken in. */
   merges = 0;
-  /** As `resolve`, while no request has the session to itself. */
-  readonly defaultResolve: ResolveEncoded;
-  /** Decides what stands where this process and another changed the same attribute. */
-  resolve: ResolveEncoded;
   /** Of a session that is destroyed: where it goes on under a new id. */
   successor: Succession | undefined;
-  /** Of a session that requests of this process are about to end: by its id, what its successor will be if one is fastest. */
-  readonly heirs = new Map<string, Succession>();
   /** How many requests of this process have sent a node the end of it, and have no answer yet. */
   endsUnderWay = 0;
 
+  readonly #resolver: LiveSessionStart["resolver"];
+  #defaultResolve: ResolveEncoded | undefined;
+  #resolve: ResolveEncoded | undefined;
   #stored: StoredState | undefined;
   /** What was stored before that, by this process. */
   #previous: StoredState | undefined;
@@ -133,7 +133,7 @@ export class LiveSession {
   /** When a fold last took what an attribute had been given, see `moment`. */
   #folded: Map<string, number> | undefined;
   /** Decoded or assigned values; an entry of undefined is a deletion that is not folded yet. */
-  readonly #values = new Map<string, unknown>();
+  #values: Map<string, unknown> | undefined;
   /** Tables that may be on a node under their writeId, as nobody knows what became of the write. */
   #uncertain: Map<string, AttributeTable> | undefined;
   /** Tables that are on their way to a node, by their writeId. */
@@ -160,14 +160,28 @@ export class LiveSession {
     this.node = start.node;
     this.#goOnFrom(start.stored);
     this.#codec = start.codec;
-    this.defaultResolve = start.resolve;
-    this.resolve = start.resolve;
+    this.#resolver = start.resolver;
     this.#maxTableBytes = start.maxTableBytes;
     this.#idleTimeoutMs = start.idleTimeoutMs;
     this.#table = start.table ?? start.stored?.table ?? emptyTable;
     if (start.stored === undefined && this.#table.size > 0) this.#changes = 1;
     if (start.isToBeRewritten === true) this.#changes = 1;
     this.#rewrite = this.#changes;
+  }
+
+  /** As `resolve`, while no request has the session to itself. */
+  get defaultResolve(): ResolveEncoded {
+    this.#defaultResolve ??= this.#resolver(this.identity);
+    return this.#defaultResolve;
+  }
+
+  /** Decides what stands where this process and another changed the same attribute. */
+  get resolve(): ResolveEncoded {
+    return this.#resolve ?? this.defaultResolve;
+  }
+
+  set resolve(resolve: ResolveEncoded) {
+    this.#resolve = resolve;
   }
 
   /** What is known to be on a node; undefined until the session is stored for the first time. */
@@ -187,7 +201,17 @@ export class LiveSession {
 
   /** Notes that the session may be looked for on this node. */
   noteLookedForOn(node: string): void {
-    if (!this.#lookedForOn.includes(node)) this.#lookedForOn.push(node);
+    if (!this.#lookedForOn.includes(node)) this.#lookedForOn = [...this.#lookedForOn, node];
+  }
+
+  /** Of a session that requests of this process are about to end: what its successor will be if that one is fastest. */
+  heir(id: string): Succession | undefined {
+    return this.#heirs?.get(id);
+  }
+
+  /** Notes what its successor will be if that one is fastest. */
+  noteHeir(heir: Succession): void {
+    this.#heirs = put(this.#heirs, heir.id, heir);
   }
 
   /** The attributes' bytes, as of the last fold. */
@@ -298,11 +322,11 @@ export class LiveSession {
 
   /** Decodes on first use. @returns undefined where there is no such attribute */
   read(name: string): unknown {
-    if (this.#values.has(name)) return this.#values.get(name);
+    if (this.#values?.has(name) === true) return this.#values?.get(name);
     const bytes = this.#table.get(name);
     if (bytes === undefined) return undefined;
     const value = this.#codec.decode(bytes);
-    this.#values.set(name, value);
+    this.#values = put(this.#values, name, value);
     this.#decoded = add(this.#decoded, name);
     this.#clean = add(this.#clean, name);
     return value;
@@ -317,17 +341,17 @@ export class LiveSession {
 
   /** True where nobody can have made anything of the attribute that is not in the table. */
   isClean(name: string): boolean {
-    return !this.#values.has(name) || this.#clean?.has(name) === true;
+    return this.#values?.has(name) !== true || this.#clean?.has(name) === true;
   }
 
   has(name: string): boolean {
-    return this.#values.has(name) ? this.#values.get(name) !== undefined : this.#table.has(name);
+    return this.#values?.has(name) === true ? this.#values?.get(name) !== undefined : this.#table.has(name);
   }
 
   /** Names of all attributes, in the order in which they came. */
   names(): string[] {
     const names = new Set(this.#table.keys());
-    for (const [name, value] of this.#values) {
+    for (const [name, value] of this.#values ?? []) {
       if (value === undefined) names.delete(name);
       else names.add(name);
     }
@@ -342,13 +366,13 @@ export class LiveSession {
     checkAttributeName(name);
     if (this.holders > 1) this.#rememberReplaced(name, value);
     if (this.holders > 0) this.#noteUnfolded(name, value, by);
-    this.#values.set(name, value);
+    this.#values = put(this.#values, name, value);
     this.#spoil(name);
   }
 
   /** True where the attribute was read or assigned, and not taken back since. */
   holdsValue(name: string): boolean {
-    return this.#values.has(name);
+    return this.#values?.has(name) === true;
   }
 
   /** True where the attribute's value is not what the last fold left. */
@@ -362,7 +386,7 @@ export class LiveSession {
    */
   revert(name: string, by: object): void {
     const left = without(this.#unfolded?.get(name), by);
-    if (left !== undefined && left.value === this.#values.get(name)) {
+    if (left !== undefined && left.value === this.#values?.get(name)) {
       this.#unfolded = put(this.#unfolded, name, left);
       return;
     }
@@ -372,7 +396,7 @@ export class LiveSession {
       return;
     }
     this.#unfolded = put(this.#unfolded, name, left);
-    this.#values.set(name, left.value);
+    this.#values = put(this.#values, name, left.value);
   }
 
   /** As `revert`, where another request has already put another value in the place of this one's. */
@@ -406,7 +430,7 @@ export class LiveSession {
           changed.push(name);
           this.#spoil(name);
         }
-        if (bytes === undefined) this.#values.delete(name);
+        if (bytes === undefined) this.#values?.delete(name);
       }
       newest = Math.max(newest, this.#changedBy?.get(name) ?? 0);
     }
@@ -493,7 +517,7 @@ export class LiveSession {
    * it is folded; other values give way, and objects among them are remembered, see `bringBack`.
    */
   rebase(merged: AttributeTable): void {
-    for (const name of this.#values.keys()) {
+    for (const name of this.#values?.keys() ?? []) {
       const bytes = this.#table.get(name);
       if (sameBytes(bytes, merged.get(name))) continue;
       if (this.#isUnchanged(name)) this.#drop(name);
@@ -529,13 +553,15 @@ export class LiveSession {
     // Others may hold the object as well: what they did to it until now is in it, and counts no second time.
     if (kept === mine) this.#detached?.delete(object);
     else this.#detached = putWeak(this.#detached, object, mine);
-    this.#values.set(name, kept === mine ? object : this.decode(kept));
+    this.#values = put(this.#values, name, kept === mine ? object : this.decode(kept));
     this.#spoil(name);
   }
 
   /** The bytes of an attribute as it is now, folded or not. @throws MsmError MSM_ERR_CODEC */
   encoded(name: string): Uint8Array | undefined {
-    return this.#values.has(name) ? this.#codec.encode(this.#values.get(name)) : this.#table.get(name);
+    return this.#values?.has(name) === true
+      ? this.#codec.encode(this.#values?.get(name))
+      : this.#table.get(name);
   }
 
   /** The bytes that a fold would give an attribute. @throws MsmError MSM_ERR_CODEC, and MSM_ERR_CONFLICT from `resolve` */
@@ -557,7 +583,7 @@ export class LiveSession {
    * becomes what another process would read (a Date, under JSON, becomes text), and what was never committed is gone.
    */
   settle(): void {
-    for (const name of this.#values.keys()) if (!this.isClean(name)) this.#values.delete(name);
+    for (const name of this.#values?.keys() ?? []) if (!this.isClean(name)) this.#values?.delete(name);
     this.#contested = undefined;
     this.#unfolded = undefined;
     this.#refused = undefined;
@@ -570,20 +596,40 @@ export class LiveSession {
     this.#relax();
   }
 
+  /**
+   * Takes a fraction of the memory from now on, until somebody uses it again: for sessions that nobody has, and whose newest
+   * state is stored.
+   */
+  rest(): void {
+    const isResting = this.#table instanceof RestingTable && !this.#table.isAwake;
+    if (isResting || this.holders > 0 || this.unsaved || this.#stored?.table !== this.#table) return;
+    this.#table = new RestingTable(this.#table);
+    this.#stored.table = this.#table;
+    this.#previous = undefined;
+    this.#contained = this.#contained.slice(-mostAncestors);
+    this.#values = undefined;
+    this.#decoded = undefined;
+    this.#clean = undefined;
+    this.#defaultResolve = undefined;
+  }
+
   /** What is unsaved of a request that had the session to itself overwrites nothing, though that request has ended. */
   #relax(): void {
-    if (this.#isSettled && this.holders === 0 && !this.unsaved) this.resolve = this.defaultResolve;
+    if (this.#isSettled && this.holders === 0 && !this.unsaved) this.#resolve = undefined;
   }
 
   /** An object that was the same at the last look may have been changed since by whoever holds it. */
   #mayHaveChanged(name: string): boolean {
-    return this.#values.has(name) && (!this.#clean?.has(name) || typeof this.#values.get(name) === "object");
+    return (
+      this.#values?.has(name) === true &&
+      (!this.#clean?.has(name) || typeof this.#values?.get(name) === "object")
+    );
   }
 
   #isUnchanged(name: string): boolean {
     if (!this.#mayHaveChanged(name)) return true;
     try {
-      return sameBytes(this.#codec.encode(this.#values.get(name)), this.#table.get(name));
+      return sameBytes(this.#codec.encode(this.#values?.get(name)), this.#table.get(name));
     } catch {
       return false; // what cannot be encoded is no stored value; the fold of it will say so
     }
@@ -610,7 +656,7 @@ export class LiveSession {
 
   /** Another request may hold the object whose place a value takes, and change it yet. */
   #rememberReplaced(name: string, value: unknown): void {
-    const replaced = this.#values.get(name);
+    const replaced = this.#values?.get(name);
     if (replaced === value || typeof replaced !== "object" || replaced === null) return;
     try {
       this.#detached = putWeak(this.#detached, replaced, this.#codec.encode(replaced));
@@ -621,7 +667,7 @@ export class LiveSession {
 
   /** An object that was there before stays below: another request may have changed it in place. */
   #noteUnfolded(name: string, value: unknown, by: object): void {
-    const current = this.#values.get(name);
+    const current = this.#values?.get(name);
     const others = without(this.#unfolded?.get(name), by);
     const isObject = typeof current === "object" && current !== null;
     const isNoted = others?.value === current || this.#unfolded?.get(name)?.value === current;
@@ -637,8 +683,8 @@ export class LiveSession {
 
   /** Takes a value out of the session; `bringBack` knows objects again. */
   #drop(name: string): void {
-    const value = this.#values.get(name);
-    this.#values.delete(name);
+    const value = this.#values?.get(name);
+    this.#values?.delete(name);
     this.#unfolded?.delete(name);
     this.#spoil(name);
     if (typeof value === "object" && value !== null)
@@ -694,7 +740,7 @@ export class LiveSession {
     } finally {
       this.#contested?.delete(name);
       // What `resolve` gives is decoded anew, and theirs stands where it throws.
-      if (isOverwritten) this.#values.delete(name);
+      if (isOverwritten) this.#values?.delete(name);
     }
   }
 

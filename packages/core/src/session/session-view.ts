@@ -34,8 +34,7 @@ interface Mark {
  */
 export class SessionView {
   readonly live: LiveSession;
-  /** Decides conflicts with other requests in this process; default: as between processes. */
-  resolve: ResolveEncoded;
+  #resolve: ResolveEncoded | undefined;
   // Most requests touch little or nothing: what they need none of is not made.
   #seen: Map<string, Sight> | undefined;
   #marks: Map<string, Mark> | undefined;
@@ -46,7 +45,15 @@ export class SessionView {
 
   constructor(live: LiveSession) {
     this.live = live;
-    this.resolve = live.defaultResolve;
+  }
+
+  /** Decides conflicts with other requests in this process; default: as between processes. */
+  get resolve(): ResolveEncoded {
+    return this.#resolve ?? this.live.defaultResolve;
+  }
+
+  set resolve(resolve: ResolveEncoded) {
+    this.#resolve = resolve;
   }
 
   read(name: string): unknown {
