@@ -66,6 +66,14 @@ export class RequestSession implements Session {
     return viewAsObject(this.#handle, members, yielding);
   }
 
+  has(name: string): boolean {
+    return this.#live.has(name);
+  }
+
+  get isEmpty(): boolean {
+    return this.#live.names().length === 0;
+  }
+
   get isModified(): boolean {
     return this.#handle.view.isModified;
   }

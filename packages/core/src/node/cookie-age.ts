@@ -20,8 +20,10 @@ export function isStoredCookie(value: unknown): value is StoredCookie {
 }
 
 /** The age that a session's cookie was given, in milliseconds; null: until the browser is closed; undefined: none. */
-export function cookieAgeOf({ attributes }: Pick<Session, "attributes">): number | null | undefined {
-  const stored: unknown = attributes[cookieAttribute];
+export function cookieAgeOf(session: Pick<Session, "attributes" | "has">): number | null | undefined {
+  // Asked with each answer, and most sessions have none.
+  if (!session.has(cookieAttribute)) return undefined;
+  const stored: unknown = session.attributes[cookieAttribute];
   return isStoredCookie(stored) ? stored.originalMaxAge : undefined;
 }
 

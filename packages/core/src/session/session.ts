@@ -49,6 +49,12 @@ export interface Session {
    */
   attributesWith<T extends object>(members: T, yielding?: ReadonlySet<string>): T & Attributes;
 
+  /** Whether there is an attribute of that name. Decodes nothing, and marks nothing. */
+  has(name: string): boolean;
+
+  /** Whether there are no attributes. Decodes nothing, and marks nothing. */
+  readonly isEmpty: boolean;
+
   /** Whether this request changed something that no commit has taken yet. */
   readonly isModified: boolean;
 
