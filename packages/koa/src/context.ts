@@ -4,7 +4,7 @@ import type { OpenedSession } from "./opened-session.js";
 const openedKey = Symbol.for("msm.koa.opened");
 
 interface SessionContext {
-  [openedKey]?: OpenedSession;
+  [openedKey]?: OpenedSession | undefined;
 }
 
 /** The session that a middleware opened for this request; undefined where none did. */
@@ -12,7 +12,7 @@ export const openedFor = (ctx: object): OpenedSession | undefined => (ctx as Ses
 
 /** Notes which session a request has. */
 export function attach(ctx: object, opened: OpenedSession): void {
-  Object.defineProperty(ctx, openedKey, { value: opened, configurable: true });
+  (ctx as SessionContext)[openedKey] = opened;
 }
 
 /**
@@ -25,12 +25,14 @@ export function extendContext(context: object, beforeOpening: () => OpenedSessio
 
   const early = new WeakMap<object, OpenedSession>();
   const openedOf = (ctx: object): OpenedSession => {
-    const opened = openedFor(ctx) ?? early.get(ctx) ?? beforeOpening();
-    if (openedFor(ctx) === undefined) early.set(ctx, opened);
-    return opened;
+    const opened = openedFor(ctx);
+    if (opened !== undefined) return opened;
+    const known = early.get(ctx) ?? beforeOpening();
+    early.set(ctx, known);
+    return known;
   };
   Object.defineProperties(context, {
-    [openedKey]: { value: undefined, configurable: true },
+    [openedKey]: { value: undefined, writable: true, configurable: true },
     session: {
       get(this: object) {
         return openedOf(this).current;

@@ -11,14 +11,15 @@ export class HeldSession implements SessionExchange {
   readonly session = undefined;
   readonly #ctx: Context;
   readonly #opened: OpenedSession;
-  readonly #headersBefore: ReturnType<Context["res"]["getHeaders"]>;
+  /** Undefined where there were none, as with most requests. */
+  readonly #headersBefore: ReturnType<Context["res"]["getHeaders"]> | undefined;
   /** That the commit failed, and the middlewares around us were told: what they answer goes out as it is. */
   #isRefused = false;
 
   constructor(ctx: Context, opened: OpenedSession) {
     this.#ctx = ctx;
     this.#opened = opened;
-    this.#headersBefore = { ...ctx.res.getHeaders() };
+    if (ctx.res.getHeaderNames().length > 0) this.#headersBefore = ctx.res.getHeaders();
   }
 
   /** Keeps the answer from the wire until the session is saved. */
@@ -27,21 +28,31 @@ export class HeldSession implements SessionExchange {
     holdResponse(this.#ctx.res, this, { answerError: (error) => this.#ctx.onerror(error) });
   }
 
-  /** The handler is done. Rejects where the session could not be saved: its answer is thrown away then. */
-  async settle(): Promise<void> {
-    const ctx = this.#ctx;
+  /**
+   * The handler is done. Throws or rejects where the session could not be saved: its answer is thrown away then.
+   * @returns a promise only where something has to be waited for
+   */
+  settle(): undefined | Promise<void> {
+    const { res, response, respond } = this.#ctx;
     // What the handler sends by itself is committed as it goes out, and cut off where that fails.
-    if (ctx.respond === false || ctx.headerSent) return;
+    if (respond === false || res.headersSent) return undefined;
     try {
-      await this.#opened.settle({ keepLease: isStream(ctx.body) });
+      const settling = this.#opened.settle({ keepLease: isStream(response.body) });
+      return settling instanceof Promise ? this.#settleLater(settling) : undefined;
     } catch (error) {
-      this.#isRefused = true;
-      this.#dropAnswer(error);
-      throw error;
+      throw this.#refused(error);
     }
   }
 
-  async commit(options?: CommitOptions): Promise<CommitResult> {
+  async #settleLater(settling: Promise<void>): Promise<void> {
+    try {
+      await settling;
+    } catch (error) {
+      throw this.#refused(error);
+    }
+  }
+
+  commit(options?: CommitOptions): CommitResult | Promise<CommitResult> {
     return this.#isRefused ? { outcome: "unneeded" } : this.#opened.commit(options);
   }
 
@@ -53,6 +64,12 @@ export class HeldSession implements SessionExchange {
     return this.#opened.end();
   }
 
+  #refused(error: unknown): unknown {
+    this.#isRefused = true;
+    this.#dropAnswer(error);
+    return error;
+  }
+
   /** So that nobody who catches the error and looks no further sends the handler's answer all the same. */
   #dropAnswer(error: unknown): void {
     const { res, response } = this.#ctx;
@@ -60,7 +77,7 @@ export class HeldSession implements SessionExchange {
     response.body = null;
     const isHttpError = typeof error === "object" && error !== null && "status" in error;
     response.status = isHttpError && typeof error.status === "number" ? error.status : 500;
-    for (const [name, value] of Object.entries(this.#headersBefore))
+    for (const [name, value] of Object.entries(this.#headersBefore ?? {}))
       if (value !== undefined) res.setHeader(name, value);
   }
 }

@@ -12,8 +12,11 @@ export interface OpenedSession extends SessionExchange {
   readonly options: ShownOptions;
   /** What `ctx.session = value` does. @throws Error where the value is neither null nor an object */
   replace(value: unknown): void;
-  /** As `commit()`, for the middlewares around us: rejects with what went wrong, as it was thrown. */
-  settle(options: CommitOptions): Promise<void>;
+  /**
+   * As `commit()`, for the middlewares around us: throws or rejects with what went wrong, as it was thrown.
+   * @returns a promise only where something has to be waited for
+   */
+  settle(options: CommitOptions): void | Promise<void>;
 }
 
 /** What koa-session's `ctx.sessionOptions` is used for: a look at the options, and the age of this session's cookie. */

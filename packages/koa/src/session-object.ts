@@ -37,9 +37,12 @@ interface KoaCommitOptions {
   readonly regenerate?: boolean;
 }
 
-/** Makes an object with koa-session's members, none of them its own. */
-export function createSessionObject(owner: SessionOwner): Session {
-  return Object.create(prototype, { [ownerKey]: { value: owner } }) as Session;
+/**
+ * Makes an object with koa-session's members, none of them its own.
+ * @param members what it inherits: `sessionMembers`, or what inherits from them
+ */
+export function createSessionObject(owner: SessionOwner, members: object = sessionMembers): Session {
+  return Object.defineProperty(Object.create(members), ownerKey, { value: owner }) as Session;
 }
 
 /** What is behind an object in `ctx.session`; undefined where it is none of ours, as in a test that replaced it. */
@@ -58,7 +61,8 @@ export function valuesOf(session: object): Record<string, unknown> {
 /** koa-session does not store these. */
 export const isPrivate = (name: string): boolean => name.startsWith("_");
 
-const prototype: object = Object.create(Object.prototype, {
+/** koa-session's members, for objects that `createSessionObject` makes. */
+export const sessionMembers: object = Object.create(Object.prototype, {
   ...getter("isNew", (owner) => owner.isNew),
   ...getter("externalKey", (owner) => owner.externalKey),
   ...getter("isLocked", (owner) => owner.isLocked),

@@ -88,21 +88,24 @@ function onNodes(options: NodesOptions, app: Koa): SessionMiddleware {
 }
 
 function opening(
-  open: (ctx: Context) => Promise<OpenedSession>,
+  open: (ctx: Context) => OpenedSession | Promise<OpenedSession>,
   beforeOpening: () => OpenedSession,
 ): Middleware {
   return async function openSession(ctx: Context, next: Next): Promise<void> {
     if (openedFor(ctx) !== undefined) return next();
     // In an application that is mounted in another one, contexts are the outer one's.
     extendContext(ctx.app.context, beforeOpening);
-    const opened = await open(ctx);
+    const opening = open(ctx);
+    // Most sessions are there at once: nothing is waited for then.
+    const opened = opening instanceof Promise ? await opening : opening;
     attach(ctx, opened);
     const held = new HeldSession(ctx, opened);
     held.begin();
     try {
       await next();
     } finally {
-      await held.settle();
+      const settling = held.settle();
+      if (settling !== undefined) await settling;
     }
   };
 }

@@ -1,4 +1,5 @@
 /** What adapters on Node's http, https and http2 share. */
+export { andThen } from "./and-then.js";
 export { askStore, type StoreCallback } from "./ask-store.js";
 export {
   cookieAgeOf,

@@ -6,32 +6,51 @@ import {
   type RegenerateOptions,
   type Session,
   type SessionExchange,
+  type SessionRequest,
 } from "@msm/core";
-import { cookieAgeOf, cookieAttribute, isStoredCookie, setCookieAge, withMaxAge } from "@msm/core/node";
+import {
+  andThen,
+  cookieAgeOf,
+  cookieAttribute,
+  isStoredCookie,
+  setCookieAge,
+  withMaxAge,
+} from "@msm/core/node";
 import type { Context } from "koa";
 import type { Session as KoaSession } from "koa-session";
 import type { Behaviour } from "../behaviour.js";
 import { type MaxAge, notAnObject, type OpenedSession, type ShownOptions } from "../opened-session.js";
-import { createSessionObject, isPrivate, ownMembers, type SessionOwner } from "../session-object.js";
+import {
+  createSessionObject,
+  isPrivate,
+  ownMembers,
+  type SessionOwner,
+  sessionMembers,
+} from "../session-object.js";
 
 const unneeded: CommitResult = { outcome: "unneeded" };
+const renewing = { renew: true };
 
-/** What a session needs to know of its client. */
-export interface SessionClient {
-  /** Whether it named a session, though that may be gone. */
-  hasSession(): boolean;
-  /** Has it forget what the library used before left with it. */
-  forgetFormer(): void;
+/** What the sessions of all requests have in common. */
+export interface SessionHome {
+  readonly behaviour: Behaviour;
+  /** What `ctx.sessionOptions` shows, beside `maxAge`. */
+  readonly shown: Readonly<Record<string, unknown>>;
+  /** The id that a request names, though its session may be gone. */
+  namedBy(request: SessionRequest): string | undefined;
+  /** Has a client forget what the library used before left with it. */
+  forgetFormer(ctx: Context, request: SessionRequest): void;
 }
 
 /** The session of one request that msm keeps, and its exchange as koa-session's rules want it. */
 export class NodesSession implements OpenedSession, SessionOwner {
   readonly session: Session;
-  readonly options: ShownOptions;
   readonly #ctx: Context;
+  readonly #request: SessionRequest;
   readonly #exchange: SessionExchange;
+  readonly #home: SessionHome;
   readonly #behaviour: Behaviour;
-  readonly #client: SessionClient;
+  #options: ShownOptions | undefined;
   #view: KoaSession | undefined;
   #isReplaced = false;
   #isUnset = false;
@@ -43,24 +62,28 @@ export class NodesSession implements OpenedSession, SessionOwner {
 
   constructor(
     ctx: Context,
+    request: SessionRequest,
     exchange: SessionExchange,
     session: Session,
-    behaviour: Behaviour,
-    shown: Readonly<Record<string, unknown>>,
-    client: SessionClient,
+    home: SessionHome,
   ) {
     this.#ctx = ctx;
+    this.#request = request;
     this.#exchange = exchange;
     this.session = session;
-    this.#behaviour = behaviour;
-    this.#client = client;
-    this.options = Object.defineProperty({ ...shown } as ShownOptions, "maxAge", {
+    this.#home = home;
+    this.#behaviour = home.behaviour;
+  }
+
+  get options(): ShownOptions {
+    this.#options ??= Object.defineProperty({ ...this.#home.shown } as ShownOptions, "maxAge", {
       get: () => this.maxAge,
       set: (value: MaxAge) => {
         this.maxAge = value;
       },
       enumerable: true,
     });
+    return this.#options;
   }
 
   // --- ctx.session ------------------------------------------------------------------------------------------------
@@ -71,7 +94,7 @@ export class NodesSession implements OpenedSession, SessionOwner {
 
   get #values(): KoaSession {
     if (this.#view === undefined) {
-      const members = withPrivateNames(withoutCookie(createSessionObject(this)));
+      const members = new Proxy(createSessionObject(this, membersOnNodes), privateNames);
       this.#view = this.session.attributesWith(members, ownMembers);
     }
     return this.#view;
@@ -99,18 +122,16 @@ export class NodesSession implements OpenedSession, SessionOwner {
 
   // --- the exchange -----------------------------------------------------------------------------------------------
 
-  async commit(options?: CommitOptions): Promise<CommitResult> {
-    if (this.#behaviour.autoCommit) return this.#commit(options);
-    return this.#drop(options);
+  commit(options?: CommitOptions): CommitResult | Promise<CommitResult> {
+    return this.#behaviour.autoCommit ? this.#commit(options) : this.#drop(options);
   }
 
-  async settle(options: CommitOptions): Promise<void> {
-    const { error } = await this.commit(options);
-    if (error !== undefined) throw error;
+  settle(options: CommitOptions): void | Promise<void> {
+    return andThen(this.commit(options), throwError);
   }
 
   cookie(): string | undefined {
-    const header = this.#exchange.cookie({ renew: this.#isRenewed });
+    const header = this.#exchange.cookie(this.#isRenewed ? renewing : undefined);
     const { externalKey } = this.#behaviour;
     if (externalKey !== undefined) {
       if (header !== undefined && !this.#isDestroyed) externalKey.set(this.#ctx, this.session.id);
@@ -125,11 +146,22 @@ export class NodesSession implements OpenedSession, SessionOwner {
     return this.#exchange.end();
   }
 
-  async #commit(options?: CommitOptions): Promise<CommitResult> {
-    if (this.#isUnset && this.#isKnownToNobody) return this.#drop(options);
-    if (this.#isUnset) await this.#destroyOnce();
-    else this.#prepareToSave();
-    const result = await this.#exchange.commit(options);
+  #commit(options?: CommitOptions): CommitResult | Promise<CommitResult> {
+    if (this.#isUnset) return this.#isKnownToNobody ? this.#drop(options) : this.#commitEnd(options);
+    this.#prepareToSave();
+    return this.#commitExchange(options);
+  }
+
+  async #commitEnd(options?: CommitOptions): Promise<CommitResult> {
+    await this.#destroyOnce();
+    return this.#commitExchange(options);
+  }
+
+  #commitExchange(options?: CommitOptions): CommitResult | Promise<CommitResult> {
+    return andThen(this.#exchange.commit(options), (result) => this.#noted(result));
+  }
+
+  #noted(result: CommitResult): CommitResult {
     if (result.outcome !== "failed") this.#isForced = false;
     if (result.outcome === "stored" || result.outcome === "kept") {
       this.#isStored = true;
@@ -140,7 +172,8 @@ export class NodesSession implements OpenedSession, SessionOwner {
 
   /** Then there is nothing to end on any node, and nobody to tell of it. */
   get #isKnownToNobody(): boolean {
-    return this.session.isNew && !this.#isStored && !this.#isDestroyed && !this.#client.hasSession();
+    const isMade = this.#isStored || this.#isDestroyed;
+    return this.session.isNew && !isMade && this.#home.namedBy(this.#request) === undefined;
   }
 
   async #drop(options?: CommitOptions): Promise<CommitResult> {
@@ -152,7 +185,7 @@ export class NodesSession implements OpenedSession, SessionOwner {
     if (this.#isDestroyed) return;
     await this.session.destroy();
     this.#isDestroyed = true;
-    this.#client.forgetFormer();
+    this.#home.forgetFormer(this.#ctx, this.#request);
   }
 
   /** As in koa-session, a cookie that lasts is sent again with each change. */
@@ -164,7 +197,7 @@ export class NodesSession implements OpenedSession, SessionOwner {
   // --- rolling, renew and beforeSave ------------------------------------------------------------------------------
 
   #prepareToSave(): void {
-    const isDue = !this.#isRenewed && !this.#isEmptyAndNew && this.#isRenewalDue();
+    const isDue = !this.#isRenewed && this.#isRenewalDue();
     if (isDue) this.#isRenewed = true;
     const { beforeSave } = this.#behaviour;
     if (beforeSave === undefined) return;
@@ -172,16 +205,15 @@ export class NodesSession implements OpenedSession, SessionOwner {
   }
 
   get #isEmptyAndNew(): boolean {
-    // Their names alone: to look at values would decode them.
-    const names = Reflect.ownKeys(this.session.attributes);
-    return this.session.isNew && !names.some((name) => typeof name === "string");
+    return this.session.isNew && this.session.isEmpty;
   }
 
   #isRenewalDue(): boolean {
     const { rolling, renew } = this.#behaviour;
+    if ((!rolling && !renew) || this.#isEmptyAndNew) return false;
     if (rolling) return true;
     const { maxAge } = this;
-    return renew && typeof maxAge === "number" && this.#renewWithin(maxAge);
+    return typeof maxAge === "number" && this.#renewWithin(maxAge);
   }
 
   /** As in koa-session, a cookie is sent again once less than half of its age is left: the session keeps when that is. */
@@ -268,16 +300,18 @@ function milliseconds(maxAge: unknown): number {
   );
 }
 
-/** Names that begin with `_` are this request's: koa-session does not store them, and other requests do not see them. */
-function withPrivateNames(members: KoaSession): KoaSession {
-  return new Proxy(members, {
-    has: (target, name) => Reflect.has(target, name) || (typeof name === "string" && isPrivate(name)),
-  });
+function throwError({ error }: CommitResult): void {
+  if (error !== undefined) throw error;
 }
 
+/** Names that begin with `_` are this request's: koa-session does not store them, and other requests do not see them. */
+const privateNames: ProxyHandler<KoaSession> = {
+  has: (members, name) => Reflect.has(members, name) || (typeof name === "string" && isPrivate(name)),
+};
+
 /** What the core keeps of the cookie is shown as `maxAge`, and lost by nobody who writes over it. */
-function withoutCookie(members: KoaSession): KoaSession {
-  return Object.defineProperty(members, cookieAttribute, {
+const membersOnNodes: object = Object.create(sessionMembers, {
+  [cookieAttribute]: {
     get: () => undefined,
     set() {
       throw new MsmError(
@@ -286,5 +320,5 @@ function withoutCookie(members: KoaSession): KoaSession {
       );
     },
     configurable: true,
-  });
-}
+  },
+});
