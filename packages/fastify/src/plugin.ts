@@ -1,5 +1,5 @@
-import { holdResponse } from "@msm/core/node";
-import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
+import { andThen, holdResponse } from "@msm/core/node";
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from "fastify";
 import fastifyPlugin from "fastify-plugin";
 import { answerError } from "./answer-error.js";
 import type { Callback } from "./callback-or-promise.js";
@@ -7,7 +7,8 @@ import { isOnPath } from "./cookie-path.js";
 import type { LibraryCookieOptions } from "./library.js";
 import { NodeSessions } from "./nodes/node-sessions.js";
 import { type FastifySessionOptions, sessionsFor } from "./options.js";
-import type { SessionTarget } from "./sessions.js";
+import { sessionDecoration, sessionSlot } from "./request-session.js";
+import type { Opening, SessionTarget } from "./sessions.js";
 
 const plugin: FastifyPluginAsync<FastifySessionOptions> = async (fastify, options) => {
   const sessions = sessionsFor(options);
@@ -18,15 +19,31 @@ const plugin: FastifyPluginAsync<FastifySessionOptions> = async (fastify, option
   const sessionStore = sessions.sessionStore as FastifyRequest["sessionStore"];
   fastify.decorateRequest("sessionStore", { getter: () => sessionStore });
   // Each request's is its own, and is put there when it begins.
-  fastify.decorateRequest("session", null as unknown as FastifyRequest["session"]);
+  fastify.decorateRequest(sessionSlot, null);
+  fastify.decorateRequest("session", sessionDecoration as { getter(): FastifyRequest["session"] });
   fastify.addHook("onRequest", openSession);
   fastify.addHook("onClose", () => sessions.close());
 
-  async function openSession(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    (request as SessionTarget).session = {};
-    if (!isOnPath(request.raw.url, sessions.cookiePath)) return;
+  // With a callback: most sessions are there at once, and a promise would cost each request more than its session does.
+  function openSession(request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void {
+    let opening: undefined | Promise<undefined>;
+    try {
+      opening = openAndHold(request, reply);
+    } catch (error) {
+      done(error as Error);
+      return;
+    }
+    if (opening === undefined) done();
+    else opening.then(() => done(), done);
+  }
 
-    const exchange = await sessions.open(request, reply);
+  function openAndHold(request: FastifyRequest, reply: FastifyReply): undefined | Promise<undefined> {
+    (request as SessionTarget).session = {};
+    if (!isOnPath(request.raw.url, sessions.cookiePath)) return undefined;
+    return andThen(sessions.open(request, reply), (exchange) => hold(reply, exchange));
+  }
+
+  function hold(reply: FastifyReply, exchange: Opening): undefined {
     if (exchange === undefined) return;
     // All that Fastify sends goes by its raw response, and so do hijacked replies, streams and what `inject()` asks for.
     holdResponse(reply.raw, exchange, {

@@ -9,6 +9,9 @@ export interface SessionTarget {
   readonly protocol?: string;
 }
 
+/** What comes of asking for a request's session. */
+export type Opening = SessionExchange | undefined;
+
 /** Sessions kept in one of the ways that there are. Which one is chosen once, when the plugin is registered. */
 export interface Sessions {
   /** Requests for other paths have no session. */
@@ -17,9 +20,9 @@ export interface Sessions {
   readonly sessionStore: SessionStore;
   /**
    * Finds or makes the session of a request, and puts it into `request.session`.
-   * @returns undefined where the request has to do without one. Rejects where it is not known whether there is one
+   * @returns undefined where the request has to do without one; a promise only where something has to be waited for. Rejects where it is not known whether there is one
    */
-  open(request: FastifyRequest, reply: FastifyReply): Promise<SessionExchange | undefined>;
+  open(request: FastifyRequest, reply: FastifyReply): Opening | Promise<Opening>;
   /** Puts the session that a cookie's value names, or a new one, into `target.session`, for work that no response ends. */
   decrypt(value: string, target: SessionTarget, cookie: LibraryCookieOptions): Promise<void>;
   /** The error that the application sees where a commit failed. */

@@ -35,17 +35,9 @@ interface Members {
 
 /** Makes an object for `request.session`: the attributes, and the members of @fastify/session's. */
 export function createView(own: SessionOwner): { view: FastifySessionObject; detach: Detach } {
-  const members: Members = Object.create(prototype, {
-    [owner]: { value: own },
-    cookie: {
-      get: () => own.currentCookie,
-      set: (cookie: SessionCookie) => {
-        own.currentCookie = cookie;
-      },
-      enumerable: true,
-      configurable: true,
-    },
-  });
+  const members = Object.create(prototype) as Members;
+  Object.defineProperty(members, owner, { value: own });
+  Object.defineProperty(members, "cookie", cookieMember);
   const view = own.session.attributesWith(members, ownMembers) as unknown as FastifySessionObject;
   const detach = () => {
     const { id, attributes } = own.session;
@@ -57,6 +49,18 @@ export function createView(own: SessionOwner): { view: FastifySessionObject; det
   };
   return { view, detach };
 }
+
+/** Own and enumerable, as @fastify/session's: copies of a session have it. */
+const cookieMember: PropertyDescriptor = {
+  get(this: Members): SessionCookie {
+    return this[owner].currentCookie;
+  },
+  set(this: Members, cookie: SessionCookie) {
+    this[owner].currentCookie = cookie;
+  },
+  enumerable: true,
+  configurable: true,
+};
 
 const prototype: object = Object.create(Object.prototype, {
   ...getter("sessionId", (own) => own.session.id),

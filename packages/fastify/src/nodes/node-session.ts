@@ -5,15 +5,25 @@ import {
   type RegenerateOptions,
   type Session,
   type SessionExchange,
+  type SessionManager,
 } from "@msm/core";
 import { cookieAgeOf, cookieAttribute, setCookieAge, withMaxAge } from "@msm/core/node";
 import type { FastifySessionObject, LibraryCookieOptions } from "../library.js";
+import { isUntouched, putSession, SessionMaker } from "../request-session.js";
 import type { SessionCookie } from "../session-cookie.js";
 import { isSecure, type SessionTarget } from "../sessions.js";
 import { CookieInUse } from "./cookie-in-use.js";
 import { createView, type Detach, type SessionOwner } from "./members.js";
 import type { NodeSettings } from "./node-settings.js";
-import type { SessionNames } from "./session-names.js";
+import { nameOf } from "./session-names.js";
+
+const renewing = { renew: true };
+
+/** What the sessions of all requests have in common. */
+export interface SessionHome {
+  readonly manager: SessionManager;
+  readonly settings: NodeSettings;
+}
 
 /**
  * The session of one request: what stands in `request.session`, and the exchange as @fastify/session's rules want it.
@@ -21,63 +31,86 @@ import type { SessionNames } from "./session-names.js";
  * Under those rules, an application that puts something else into `request.session` takes the session from its request: what
  * it changed is not saved, no cookie is sent, and what is stored stays as it is.
  */
-export class NodeSession implements SessionExchange, SessionOwner {
+export class NodeSession extends SessionMaker implements SessionExchange, SessionOwner {
   readonly session: Session;
   isSaved = false;
   readonly #target: SessionTarget;
   readonly #exchange: SessionExchange;
+  readonly #home: SessionHome;
   readonly #settings: NodeSettings;
-  readonly #names: SessionNames;
-  #view: FastifySessionObject;
-  #detach: Detach;
+  readonly #cookieHeader: string | undefined;
+  /** Undefined until somebody looks. */
+  #view: FastifySessionObject | undefined;
+  #detach: Detach | undefined;
+  /** What the client is told to send from now on, and the session's id in it. */
+  #announced: { readonly id: string; readonly value: string } | undefined;
   #cookie: CookieInUse | undefined;
   #isDestroyed = false;
   #isKeptEmpty: boolean;
   /** The age that the cookie of the former session had, where this one got a new id. */
   #inheritedAgeMs: number | null | undefined;
 
+  /** @param cookieHeader what the client sent */
   constructor(
     target: SessionTarget,
     exchange: SessionExchange,
     session: Session,
-    settings: NodeSettings,
-    names: SessionNames,
+    home: SessionHome,
+    cookieHeader: string | undefined,
   ) {
+    super();
     this.#target = target;
     this.#exchange = exchange;
     this.session = session;
-    this.#settings = settings;
-    this.#names = names;
-    this.#isKeptEmpty = settings.saveUninitialized;
-    const { view, detach } = createView(this);
-    this.#view = view;
-    this.#detach = detach;
-    target.session = view;
+    this.#home = home;
+    this.#settings = home.settings;
+    this.#cookieHeader = cookieHeader;
+    this.#isKeptEmpty = home.settings.saveUninitialized;
+    putSession(target, this);
+  }
+
+  get view(): FastifySessionObject {
+    if (this.#view === undefined) {
+      const { view, detach } = createView(this);
+      this.#view = view;
+      this.#detach = detach;
+    }
+    return this.#view;
   }
 
   // --- the exchange -----------------------------------------------------------------------------------------------
 
-  async commit(options?: CommitOptions): Promise<CommitResult> {
-    if (!this.#isWanted) {
-      if (options?.keepLease !== true) await this.session.release();
-      return { outcome: "unneeded" };
-    }
+  commit(options?: CommitOptions): CommitResult | Promise<CommitResult> {
+    if (!this.#isWanted) return this.#dropChanges(options);
     if (!this.#isDestroyed) this.#rememberCookie();
     return this.#exchange.commit(options);
   }
 
+  async #dropChanges(options?: CommitOptions): Promise<CommitResult> {
+    if (options?.keepLease !== true) await this.session.release();
+    return { outcome: "unneeded" };
+  }
+
   cookie(): string | undefined {
     if (!this.#isWanted) return undefined;
-    const ageMs = this.#ageMs;
-    const { rolling, renewals } = this.#settings;
-    const isDue = rolling && !this.#isDestroyed && ageMs !== null && renewals.isDue(this.session.id, ageMs);
-    const header = this.#exchange.cookie({ renew: isDue || this.#cookie?.isChanged === true });
+    const isChanged = this.#cookie?.isChanged === true;
+    const header = this.#exchange.cookie(isChanged || this.#isRenewalDue ? renewing : undefined);
     if (header === undefined || isClearing(header)) return header;
     if (this.#isInsecure) return undefined;
-    renewals.note(this.session.id);
+    const { id } = this.session;
+    this.#announced = { id, value: valueIn(header) };
+    this.#settings.renewals.note(id);
+    const ageMs = this.#ageMs;
     const aged = cookieAgeOf(this.session) === undefined ? header : withMaxAge(header, ageMs);
-    const isOtherwise = this.#cookie?.isChanged === true || this.#settings.cookie.expires !== undefined;
+    const isOtherwise = isChanged || this.#settings.cookie.expires !== undefined;
     return isOtherwise ? this.#cookieInUse.rewritten(aged, ageMs) : aged;
+  }
+
+  get #isRenewalDue(): boolean {
+    const { rolling, renewals } = this.#settings;
+    if (!rolling || this.#isDestroyed) return false;
+    const ageMs = this.#ageMs;
+    return ageMs !== null && renewals.isDue(this.session.id, ageMs);
   }
 
   end(): Promise<void> {
@@ -87,7 +120,13 @@ export class NodeSession implements SessionExchange, SessionOwner {
   /** False where the application took the session from its request without ending it, or there is no way to tell the client. */
   get #isWanted(): boolean {
     if (this.#isDestroyed) return true;
-    return this.#target.session === this.#view && !(this.session.isNew && this.#isInsecure);
+    return this.#isThere && !(this.session.isNew && this.#isInsecure);
+  }
+
+  /** Whether the request has this session, and nothing that the application put in its place. */
+  get #isThere(): boolean {
+    if (isUntouched(this.#target, this)) return true;
+    return this.#view !== undefined && this.#target.session === this.#view;
   }
 
   /** Such a cookie is not for connections without TLS. */
@@ -101,11 +140,11 @@ export class NodeSession implements SessionExchange, SessionOwner {
     const { session } = this;
     const changed = this.#cookie?.takeChangedAge();
     if (changed !== undefined) setCookieAge(session, changed.ageMs);
-    if (this.#inheritedAgeMs !== undefined && !isEmpty(session) && cookieAgeOf(session) === undefined) {
+    if (this.#inheritedAgeMs !== undefined && !session.isEmpty && cookieAgeOf(session) === undefined) {
       setCookieAge(session, this.#inheritedAgeMs);
     }
     // The core stores nothing that is empty; what remembers the cookie is something.
-    if (this.#isKeptEmpty && isEmpty(session)) {
+    if (this.#isKeptEmpty && session.isEmpty) {
       session.attributes[cookieAttribute] = { originalMaxAge: this.#ageMs };
     }
   }
@@ -119,7 +158,9 @@ export class NodeSession implements SessionExchange, SessionOwner {
   // --- what the members of request.session do ---------------------------------------------------------------------
 
   get encryptedSessionId(): string {
-    return this.#names.of(this.session.id);
+    const { id } = this.session;
+    if (this.#announced?.id === id) return this.#announced.value;
+    return nameOf(id, this.#cookieHeader, this.#home.manager, this.#settings.tokens);
   }
 
   get currentCookie(): SessionCookie {
@@ -170,9 +211,9 @@ export class NodeSession implements SessionExchange, SessionOwner {
 
   async regenerate(options: RegenerateOptions): Promise<void> {
     const ageMs = cookieAgeOf(this.session);
-    const detach = this.#detach(); // the old object keeps what it had: applications copy from it
+    const detach = this.#detach?.(); // the old object keeps what it had: applications copy from it
     await this.session.regenerate(options);
-    detach();
+    detach?.();
     this.#inheritedAgeMs = ageMs;
     this.isSaved = false;
     this.#renewView();
@@ -189,16 +230,13 @@ export class NodeSession implements SessionExchange, SessionOwner {
 
   #renewView(): void {
     this.#isDestroyed = false;
-    const { view, detach } = createView(this);
-    this.#view = view;
-    this.#detach = detach;
-    this.#target.session = view;
+    this.#view = undefined;
+    this.#detach = undefined;
+    putSession(this.#target, this);
   }
 }
 
-/** Not with `Object.keys()`, which would decode all that is there. */
-const isEmpty = ({ attributes }: Session) =>
-  !Reflect.ownKeys(attributes).some((key) => typeof key === "string");
-
 /** A header without a value makes the browser forget the cookie. */
 const isClearing = (header: string) => /^[^=]*=;/.test(header);
+
+const valueIn = (header: string) => header.slice(header.indexOf("=") + 1, header.indexOf(";"));

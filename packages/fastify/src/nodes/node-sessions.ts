@@ -1,12 +1,18 @@
-import { createSessionManager, MsmError, type SessionExchange, type SessionManager } from "@msm/core";
-import { adoptPrevious, sessionRequestOf } from "@msm/core/node";
+import {
+  createSessionManager,
+  MsmError,
+  type SessionExchange,
+  type SessionManager,
+  type SessionRequest,
+} from "@msm/core";
+import { type AdoptedRequest, adoptPrevious, andThen, sessionRequestOf } from "@msm/core/node";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { clearingHeader } from "../cookie-header.js";
 import type { LibraryCookieOptions, SessionStore } from "../library.js";
-import { isSecure, type Sessions, type SessionTarget } from "../sessions.js";
+import { isSecure, type Opening, type Sessions, type SessionTarget } from "../sessions.js";
 import { SignedIds } from "../signed-ids.js";
 import { managerStore } from "./manager-store.js";
-import { NodeSession } from "./node-session.js";
+import { NodeSession, type SessionHome } from "./node-session.js";
 import {
   type ManagerOptions,
   managerOptions,
@@ -15,7 +21,6 @@ import {
   nodeSettings,
 } from "./node-settings.js";
 import { type PreviousOptions, previousSessions } from "./previous.js";
-import { SessionNames } from "./session-names.js";
 
 /** The former library's sessions, and its cookie. */
 interface Previous {
@@ -26,11 +31,11 @@ interface Previous {
 }
 
 /** Sessions on msm's nodes: what a request does with its session is the manager's affair, this translates. */
-export class NodeSessions implements Sessions {
+export class NodeSessions implements Sessions, SessionHome {
   readonly cookiePath: string;
   readonly sessionStore: SessionStore;
   readonly manager: SessionManager;
-  readonly #settings: NodeSettings;
+  readonly settings: NodeSettings;
   readonly #previous: Previous | undefined;
   readonly #close: () => Promise<void>;
 
@@ -60,44 +65,60 @@ export class NodeSessions implements Sessions {
     close: () => Promise<void>,
   ) {
     this.manager = manager;
-    this.#settings = settings;
+    this.settings = settings;
     this.#close = close;
     this.cookiePath = settings.cookie.path ?? "/";
     this.sessionStore = managerStore(manager, settings.cookie);
     if (previous !== undefined) this.#previous = previousOf(manager, previous);
   }
 
-  async open(request: FastifyRequest, reply: FastifyReply): Promise<SessionExchange | undefined> {
+  open(request: FastifyRequest, reply: FastifyReply): Opening | Promise<Opening> {
+    const asked = this.#requestOf(request);
+    if (this.#previous !== undefined) {
+      return andThen(this.#previous.adopt(asked), (adopted) => this.#openAdopted(adopted, request, reply));
+    }
+    return andThen(this.manager.open(asked), (exchange) =>
+      this.#put(exchange, request as SessionTarget, asked.cookieHeader),
+    );
+  }
+
+  async #openAdopted(
+    { request: asked, isFormerLeftOver }: AdoptedRequest,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<Opening> {
+    const exchange = await this.manager.open(asked);
+    if (isFormerLeftOver) this.#clearFormerCookie(reply);
+    return this.#put(exchange, request as SessionTarget, asked.cookieHeader);
+  }
+
+  #requestOf(request: FastifyRequest): SessionRequest {
     const { url: routePattern, config } = request.routeOptions;
-    const names = new SessionNames(this.manager, this.#settings.tokens);
-    const asked = sessionRequestOf(request.raw, {
+    return sessionRequestOf(request.raw, {
       url: request.originalUrl,
       secure: isSecure(request),
       routePattern,
       lock: config?.sessionLock,
-      tokens: names,
+      tokens: this.settings.tokens,
       newId: this.#newIdFor(request as SessionTarget),
     });
-    const adopted = this.#previous && (await this.#previous.adopt(asked));
-    const exchange = await this.manager.open(adopted?.request ?? asked);
-    if (adopted?.isFormerLeftOver === true) this.#clearFormerCookie(reply);
-    return this.#put(exchange, request as SessionTarget, names);
   }
 
   async decrypt(value: string, target: SessionTarget, cookie: LibraryCookieOptions): Promise<void> {
-    const names = new SessionNames(this.manager, this.#settings.tokens);
+    const { cookieName, tokens, newId } = this.settings;
+    const cookieHeader = `${cookieName}=${value}`;
     const exchange = await this.manager.open({
       method: "",
       url: "",
-      cookieHeader: `${this.#settings.cookieName}=${value}`,
+      cookieHeader,
       secure: isSecure(target),
       lock: false,
-      tokens: names,
-      ...(this.#settings.newId === undefined ? {} : { newId: () => this.#settings.newId!(target) }),
+      ...(tokens === undefined ? {} : { tokens }),
+      ...(newId === undefined ? {} : { newId: () => newId(target) }),
     });
     // No response ends it; `save()` saves under the version check all the same.
     await exchange.end();
-    this.#put(exchange, target, names)?.setCookieOptions(cookie);
+    this.#put(exchange, target, cookieHeader)?.setCookieOptions(cookie);
   }
 
   errorFor(error: Error): Error {
@@ -108,23 +129,27 @@ export class NodeSessions implements Sessions {
     return this.#close();
   }
 
-  #put(exchange: SessionExchange, target: SessionTarget, names: SessionNames): NodeSession | undefined {
+  #put(
+    exchange: SessionExchange,
+    target: SessionTarget,
+    cookieHeader: string | undefined,
+  ): NodeSession | undefined {
     if (exchange.session !== undefined)
-      return new NodeSession(target, exchange, exchange.session, this.#settings, names);
+      return new NodeSession(target, exchange, exchange.session, this, cookieHeader);
     target.session = null;
     void exchange.end();
     return undefined;
   }
 
   #newIdFor(target: SessionTarget): (() => string) | undefined {
-    const { newId } = this.#settings;
+    const { newId } = this.settings;
     return newId && (() => newId(target));
   }
 
   /** Where both libraries' cookies have one name, ours has taken the former one's place. */
   #clearFormerCookie(reply: FastifyReply): void {
     const previous = this.#previous;
-    if (previous === undefined || previous.cookieName === this.#settings.cookieName) return;
+    if (previous === undefined || previous.cookieName === this.settings.cookieName) return;
     void reply.header("set-cookie", previous.clearingHeader);
   }
 }
