@@ -357,6 +357,41 @@ describe("request.session", () => {
     expect((await visitor.get("/read")).json().n).toBe(1);
   });
 
+  it("is not the request's any more where something else is put in its place before anybody looked at it", async () => {
+    const { visitor } = serve(
+      { saveUninitialized: true },
+      {
+        "/leave": async (request) => {
+          (request as { session: unknown }).session = undefined;
+          return `${request.session}`;
+        },
+      },
+    );
+
+    const left = await visitor.get("/leave");
+
+    expect(left.body).toBe("undefined");
+    expect(setCookies(left)).toEqual([]);
+  });
+
+  it("is the request's again where the application puts it back", async () => {
+    const { visitor } = serve(
+      {},
+      {
+        "/back": async (request) => {
+          const { session } = request;
+          (request as { session: unknown }).session = null;
+          (request as { session: unknown }).session = session;
+          session.n = 7;
+          return String(request.session === session);
+        },
+      },
+    );
+
+    expect((await visitor.get("/back")).body).toBe("true");
+    expect((await visitor.get("/read")).json().n).toBe(7);
+  });
+
   it("gives its cookie an age, which becomes the session's idle timeout and outlives the request and the id", async () => {
     const { visitor } = serve(
       {},
