@@ -93,8 +93,13 @@ export function newCookie(given: GivenCookie, requestIsSecure: boolean): Cookie 
   const cookie: Cookie = Object.assign(new expressSession.Cookie(), given);
   if (given.secure === "auto") cookie.secure = requestIsSecure;
   if (given.sameSite === "auto") cookie.sameSite = requestIsSecure ? "none" : "lax";
-  cookie.originalMaxAge = given.maxAge ?? (given.expires instanceof Date ? (cookie.maxAge ?? null) : null);
+  cookie.originalMaxAge = originalAgeMsOf(given);
   return cookie;
+}
+
+/** How long a browser keeps a new session's cookie, in milliseconds; null: until it is closed. */
+export function originalAgeMsOf({ maxAge, expires }: GivenCookie): number | null {
+  return maxAge ?? (expires instanceof Date ? expires.getTime() - Date.now() : null);
 }
 
 /** The options as the core knows them; what only express-session knows is left out. */

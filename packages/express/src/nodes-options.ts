@@ -67,8 +67,8 @@ export interface NodesWay extends RequestRules {
   readonly ageIsIdleTimeout: boolean;
   /** How a request carries its session; undefined: in msm's cookie. */
   readonly tokensFor: (req: AnyRequest) => SessionTokens | undefined;
-  /** What is opened for a request: it may go on with a former session. */
-  readonly adopt: (request: SessionRequest) => AdoptedRequest | Promise<AdoptedRequest>;
+  /** What is opened for a request: it may go on with a former session. Undefined where there are none: what came. */
+  readonly adopt: ((request: SessionRequest) => AdoptedRequest | Promise<AdoptedRequest>) | undefined;
   /** What tells a browser to forget the cookie of its former session; undefined where there is none to forget. */
   readonly clearFormerCookie: string | undefined;
 }
@@ -151,7 +151,7 @@ function wayOf(basis: Basis, { previous, renew = false }: NodesExtras): NodesWay
 }
 
 const adoptNothing: Pick<NodesWay, "adopt" | "clearFormerCookie"> = {
-  adopt: (request) => ({ request, isFormerLeftOver: false }),
+  adopt: undefined,
   clearFormerCookie: undefined,
 };
 

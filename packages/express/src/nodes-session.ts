@@ -1,5 +1,11 @@
-import { MsmError, type Session, type SessionExchange, type SessionRequest } from "@msm/core";
-import { type AnyServerResponse, addSessionCookie, holdResponse, sessionRequestOf } from "@msm/core/node";
+import { MsmError, type SessionExchange } from "@msm/core";
+import {
+  type AdoptedRequest,
+  type AnyServerResponse,
+  addSessionCookie,
+  holdResponse,
+  sessionRequestOf,
+} from "@msm/core/node";
 import type { Request, RequestHandler, Response } from "express";
 import { type GivenCookie, idleTimeoutMsOf } from "./cookie-options.js";
 import { sessionOf } from "./members.js";
@@ -16,13 +22,18 @@ export function nodesSession(way: NodesWay): SessionMiddleware {
 
   const openSession: RequestHandler = (req, res, next) => {
     if (req.session) return next();
+    let beginning: void | Promise<void>;
     try {
-      const given = way.cookieFor(req);
-      if (!originalPathOf(req).startsWith(given.path ?? "/")) return next();
-      open(req, res, next, given);
+      beginning = begin(req, res, next);
     } catch (error) {
-      next(error); // of the application's `cookie` function, or of a request without a secret
+      return refuse(res, error, next);
     }
+    if (beginning === undefined) next();
+    else
+      beginning.then(
+        () => next(),
+        (error: unknown) => refuse(res, error, next),
+      );
   };
   const locked: RequestHandler = (req, _res, next) => {
     if (req.session)
@@ -42,7 +53,14 @@ export function nodesSession(way: NodesWay): SessionMiddleware {
   };
   return Object.assign(openSession, { manager, locked, unlocked }) as SessionMiddleware;
 
-  function open(req: Request, res: Response, next: (error?: unknown) => void, given: GivenCookie): void {
+  /**
+   * Gives the request its session, where it is to have one.
+   * @returns a promise only where something has to be waited for
+   * @throws what the application's functions throw; and of a request without a secret, or as `manager.open()`
+   */
+  function begin(req: Request, res: Response, next: Next): void | Promise<void> {
+    const given = way.cookieFor(req);
+    if (!originalPathOf(req).startsWith(given.path ?? "/")) return;
     const isSecure = compat.isSecure(req);
     const { genid } = compat;
     const request = sessionRequestOf(req, {
@@ -53,44 +71,47 @@ export function nodesSession(way: NodesWay): SessionMiddleware {
       tokens: way.tokensFor(req),
       newId: genid === undefined ? undefined : () => genid(req),
     });
-    openAdopted(request, res).then(
-      (exchange) => {
-        if (exchange.session === undefined) void exchange.end();
-        else begin(req, res, next, exchange, exchange.session, { given, isSecure });
-        next();
-      },
-      (error: unknown) => {
-        if (error instanceof MsmError) setHeaders(res, error.headers);
-        next(error);
-      },
-    );
+    const exchange = way.adopt === undefined ? manager.open(request) : openAdopted(way.adopt(request), res);
+    const source = { given, isSecure };
+    if (exchange instanceof Promise) return exchange.then((opened) => hold(req, res, next, opened, source));
+    hold(req, res, next, exchange, source);
   }
 
-  async function openAdopted(request: SessionRequest, res: AnyServerResponse): Promise<SessionExchange> {
-    const adopted = way.adopt(request);
-    const { request: opened, isFormerLeftOver } = adopted instanceof Promise ? await adopted : adopted;
+  async function openAdopted(
+    adopting: AdoptedRequest | Promise<AdoptedRequest>,
+    res: AnyServerResponse,
+  ): Promise<SessionExchange> {
+    const { request, isFormerLeftOver } = await adopting;
     if (isFormerLeftOver && way.clearFormerCookie !== undefined) addSessionCookie(res, way.clearFormerCookie);
-    return manager.open(opened);
+    return manager.open(request);
   }
 
-  function begin(
+  function hold(
     req: Request,
     res: AnyServerResponse,
-    next: (error?: unknown) => void,
+    next: Next,
     exchange: SessionExchange,
-    session: Session,
     { given, isSecure }: { readonly given: GivenCookie; readonly isSecure: boolean },
   ): void {
-    const source = {
+    const { session } = exchange;
+    if (session === undefined) return void exchange.end();
+    const own = new RequestSession(req, exchange, session, way, {
       given,
       isOfRequest: way.cookieIsOfRequest,
       requestIsSecure: isSecure,
       idleTimeoutMs: way.ageIsIdleTimeout ? idleTimeoutMsOf(given) : undefined,
-    };
-    const own = new RequestSession(req, exchange, session, way, source);
+    });
     own.attach();
     holdResponse(res, own, { answerError: next });
   }
+}
+
+type Next = (error?: unknown) => void;
+
+/** An error handler answers. */
+function refuse(res: AnyServerResponse, error: unknown, next: Next): void {
+  if (error instanceof MsmError) setHeaders(res, error.headers);
+  next(error);
 }
 
 function setHeaders(res: AnyServerResponse, headers: Readonly<Record<string, string>> = {}): void {
@@ -98,7 +119,7 @@ function setHeaders(res: AnyServerResponse, headers: Readonly<Record<string, str
 }
 
 /** Express knows the route only where the middleware is mounted in it, not where it stands before the routes. */
-function routePatternOf({ baseUrl, route }: Request): string | undefined {
-  const path: unknown = route?.path;
-  return typeof path === "string" ? baseUrl + path : undefined;
+function routePatternOf(req: Request): string | undefined {
+  const path: unknown = req.route?.path;
+  return typeof path === "string" ? req.baseUrl + path : undefined;
 }

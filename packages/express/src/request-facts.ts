@@ -30,7 +30,7 @@ function forwardedProtocolOf({ headers }: AnyRequest): string {
 
 /** Path and query as the client sent them: Express and connect cut `url` in mounts. */
 export function originalUrlOf(req: AnyRequest): string {
-  return ("originalUrl" in req ? req.originalUrl : undefined) ?? req.url ?? "/";
+  return (req as { readonly originalUrl?: string }).originalUrl ?? req.url ?? "/";
 }
 
 /** The path as the client sent it, without the query; "/" where there is none. */
@@ -38,7 +38,8 @@ export function originalPathOf(req: AnyRequest): string {
   const url = originalUrlOf(req);
   // A client that takes us for a proxy sends a whole URL.
   const path = !url.startsWith("/") && URL.canParse(url) ? new URL(url).pathname : url;
-  return path.split(/[?#]/, 1)[0] || "/";
+  const end = path.search(/[?#]/);
+  return (end === -1 ? path : path.slice(0, end)) || "/";
 }
 
 /** A property that a middleware such as cookie-parser put on the request; undefined where there is none. */

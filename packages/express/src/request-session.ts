@@ -10,6 +10,7 @@ import { MsmError } from "@msm/core";
 import expressSession, { type Session as ExpressSession, type Store } from "express-session";
 import { createMembers, type Detach, ownMembers } from "./members.js";
 import type { AnyRequest } from "./request-facts.js";
+import { attach, type ShownSession } from "./request-properties.js";
 import { type CookieSource, SessionCookie } from "./session-cookie.js";
 
 /** How requests' sessions are treated, whatever the request: what express-session's options say of it. */
@@ -32,13 +33,14 @@ export interface RequestRules {
  * `req.session = null` and `delete req.session` mean that this request has no session any more: what it changed is not
  * saved, no cookie is sent, and what is stored stays as it is, or ends with `unset: "destroy"`.
  */
-export class RequestSession implements SessionExchange {
+export class RequestSession implements SessionExchange, ShownSession {
   readonly session: Session;
   readonly #req: AnyRequest;
   readonly #exchange: SessionExchange;
   readonly #rules: RequestRules;
   readonly #cookieSource: CookieSource;
-  #cookie: SessionCookie;
+  /** Made when it is asked for: most requests do not look at it. */
+  #cookie: SessionCookie | undefined;
   #view: ExpressSession | undefined;
   #detach: Detach | undefined;
   /** What stands in `req.session` where the request has no session any more. */
@@ -65,27 +67,14 @@ export class RequestSession implements SessionExchange {
     this.session = session;
     this.#rules = rules;
     this.#cookieSource = source;
-    this.#cookie = new SessionCookie(session, source);
     this.#begins = session.isNew;
     this.#isStoredEmpty = rules.saveUninitialized && session.isNew;
     if (session.isNew) this.#beginIdleTimeout();
   }
 
-  /** Puts `session`, `sessionID` and `sessionStore` on the request. None costs anything until it is used. */
+  /** Puts it on its request. */
   attach(): void {
-    Object.assign(this.#req, { sessionStore: this.#rules.sessionStore });
-    Object.defineProperty(this.#req, "session", {
-      get: () => (this.#unset === undefined ? this.#currentView() : this.#unset.as),
-      set: (value: unknown) => this.#replaceSession(value),
-      enumerable: true,
-      configurable: true,
-    });
-    Object.defineProperty(this.#req, "sessionID", {
-      get: () => (this.#spoiltId === undefined ? this.session.id : this.#spoiltId.value),
-      set: (value: unknown) => this.#replaceId(value),
-      enumerable: true,
-      configurable: true,
-    });
+    attach(this.#req, this);
   }
 
   #beginIdleTimeout(): void {
@@ -95,12 +84,18 @@ export class RequestSession implements SessionExchange {
 
   // --- the exchange -----------------------------------------------------------------------------------------------
 
-  async commit(options?: CommitOptions): Promise<CommitResult> {
+  commit(options?: CommitOptions): CommitResult | Promise<CommitResult> {
     if (this.#isTakenAway && this.#rules.unset === "destroy") return this.#commitEnd(options);
     if (this.#isTakenAway || this.#spoiltId !== undefined) return this.#commitNothing(options);
 
     this.#rememberCookie();
-    const result = await this.#exchange.commit(options);
+    const committing = this.#exchange.commit(options);
+    return committing instanceof Promise
+      ? committing.then((result) => this.#noted(result))
+      : this.#noted(committing);
+  }
+
+  #noted(result: CommitResult): CommitResult {
     if (result.outcome === "stored" || result.outcome === "kept") this.#isUsed = true;
     return result;
   }
@@ -127,13 +122,14 @@ export class RequestSession implements SessionExchange {
     const header = this.#exchange.cookie({ renew: rolling || this.#beginsItsTimeAnew() });
     if (header === undefined) return undefined;
     const value = valueIn(header);
-    return value === "" ? this.#cookie.clearingHeader(cookieName) : this.#cookie.header(cookieName, value);
+    const { sessionCookie } = this;
+    return value === "" ? sessionCookie.clearingHeader(cookieName) : sessionCookie.header(cookieName, value);
   }
 
   /** As in express-session, a cookie that lasts is sent again with each change. */
   #beginsItsTimeAnew(): boolean {
     if (!this.#isUsed || this.#isDestroyed) return false;
-    if (this.#cookie.lasts) return true;
+    if (this.sessionCookie.lasts) return true;
     // Where only the options say that it lasts, the core would send it again.
     this.session.cookieMaxAgeMs = undefined;
     return false;
@@ -151,11 +147,16 @@ export class RequestSession implements SessionExchange {
   /** A session that remembers its cookie is not empty, and is stored. */
   #rememberCookie(): void {
     if (this.#isDestroyed) return;
-    const isOfRequest = this.#cookieSource.isOfRequest && !this.#isEmpty;
-    const isNeeded = this.#begins && (this.#isStoredEmpty || isOfRequest);
-    if (isNeeded && !this.#cookie.isRemembered) this.#cookie.rememberAll();
-    else this.#cookie.remember();
-    if (this.#rules.renew && !this.#isEmpty && this.#cookie.renewIfHalfOver()) this.#isUsed = true;
+    if (this.#begins && this.#isStoredFromItsBeginning && !this.sessionCookie.isRemembered) {
+      this.sessionCookie.rememberAll();
+    } else {
+      this.#cookie?.remember();
+    }
+    if (this.#rules.renew && !this.#isEmpty && this.sessionCookie.renewIfHalfOver()) this.#isUsed = true;
+  }
+
+  get #isStoredFromItsBeginning(): boolean {
+    return this.#isStoredEmpty || (this.#cookieSource.isOfRequest && !this.#isEmpty);
   }
 
   /** Whether there is nothing to store. */
@@ -172,6 +173,7 @@ export class RequestSession implements SessionExchange {
 
   /** The cookie of the session that the request has now. */
   get sessionCookie(): SessionCookie {
+    this.#cookie ??= new SessionCookie(this.session, this.#cookieSource);
     return this.#cookie;
   }
 
@@ -183,7 +185,7 @@ export class RequestSession implements SessionExchange {
 
   touch(): void {
     this.#isUsed = true;
-    const { shown } = this.#cookie;
+    const { shown } = this.sessionCookie;
     if (shown.originalMaxAge !== null) shown.maxAge = shown.originalMaxAge;
   }
 
@@ -195,16 +197,16 @@ export class RequestSession implements SessionExchange {
   }
 
   async regenerate(options?: RegenerateOptions): Promise<void> {
-    this.#cookie.remember();
+    this.#cookie?.remember();
     const { id } = this.session;
     const attributes = { ...this.session.attributes };
-    void this.#cookie.shown; // of the old session, while that can still be read
+    void this.sessionCookie.shown; // of the old session, while that can still be read
     await this.session.regenerate(options);
     // Passport copies from the old object to the new one (`keepSessionInfo`), so the old one keeps what it had.
     this.#detach?.(id, attributes);
     this.#begins = true;
     this.#isStoredEmpty = true;
-    if (!this.#cookie.isRemembered) this.#beginIdleTimeout();
+    if (!this.sessionCookie.isRemembered) this.#beginIdleTimeout();
     this.#renewView();
   }
 
@@ -214,14 +216,38 @@ export class RequestSession implements SessionExchange {
     return this.session.destroy();
   }
 
-  // --- the object in req.session ----------------------------------------------------------------------------------
+  // --- what stands on the request ---------------------------------------------------------------------------------
+
+  get store(): Store {
+    return this.#rules.sessionStore;
+  }
+
+  get shownId(): unknown {
+    return this.#spoiltId === undefined ? this.session.id : this.#spoiltId.value;
+  }
 
   /** As in express-session, a session whose request has no text for an id is neither saved nor announced. */
-  #replaceId(value: unknown): void {
+  set shownId(value: unknown) {
     if (typeof value === "string" && value !== this.session.id) {
       throw new TypeError("req.sessionID cannot be another session's: use req.session.regenerate()");
     }
     this.#spoiltId = value === this.session.id ? undefined : { value };
+  }
+
+  get shown(): unknown {
+    return this.#unset === undefined ? this.#currentView() : this.#unset.as;
+  }
+
+  set shown(value: unknown) {
+    if (value === null || value === undefined) {
+      this.#unset = { as: value };
+      return;
+    }
+    if (typeof value !== "object") {
+      throw new TypeError(`req.session can be an object, null or undefined, got ${typeof value}`);
+    }
+    this.#unset = undefined;
+    if (value !== this.#view) this.#replaceAttributes(value);
   }
 
   #currentView(): ExpressSession {
@@ -234,23 +260,11 @@ export class RequestSession implements SessionExchange {
   }
 
   #renewView(): void {
-    this.#cookie = new SessionCookie(this.session, this.#cookieSource);
+    this.#cookie = undefined;
     this.#view = undefined;
     this.#detach = undefined;
     this.#unset = undefined;
     if (!Object.hasOwn(this.#req, "session")) this.attach();
-  }
-
-  #replaceSession(value: unknown): void {
-    if (value === null || value === undefined) {
-      this.#unset = { as: value };
-      return;
-    }
-    if (typeof value !== "object") {
-      throw new TypeError(`req.session can be an object, null or undefined, got ${typeof value}`);
-    }
-    this.#unset = undefined;
-    if (value !== this.#view) this.#replaceAttributes(value);
   }
 
   /** The session goes on under its id, with what the object holds. */

@@ -1,8 +1,8 @@
 import { longestTimeMs, type Session } from "@msm/core";
 import { cookieAttribute, isStoredCookie, type StoredCookie as StoredAge } from "@msm/core/node";
-import { serialize } from "cookie";
+import { type SerializeOptions, serialize } from "cookie";
 import expressSession, { type Cookie } from "express-session";
-import { type GivenCookie, newCookie } from "./cookie-options.js";
+import { type GivenCookie, newCookie, originalAgeMsOf } from "./cookie-options.js";
 
 /** What the cookies of one request's session are made of. */
 export interface CookieSource {
@@ -113,15 +113,21 @@ export class SessionCookie {
       ? {}
       : { maxAge: Math.floor(ageMs / 1000), expires: new Date(Date.now() + ageMs) },
   ): string | undefined {
-    const { secure } = this.shown;
-    if (secure === true && !this.#source.requestIsSecure) return undefined;
-    return serialize(name, value, { ...definedOf(pick(this.shown)), ...age, encode: asItIs });
+    const attributes = this.#attributes;
+    if (attributes.secure === true && !this.#source.requestIsSecure) return undefined;
+    return serialize(name, value, { ...attributes, ...age, encode: asItIs });
+  }
+
+  get #attributes(): SerializeOptions {
+    const isUsual = this.#shown === undefined && this.#stored === undefined;
+    return isUsual ? usualAttributes(this.#source) : attributesOf(this.shown);
   }
 
   /** Milliseconds; null: until the browser is closed. */
   get #ageMs(): number | null {
     const stored = this.#stored;
-    return stored === undefined ? this.shown.originalMaxAge : stored.originalMaxAge;
+    if (stored !== undefined) return stored.originalMaxAge;
+    return this.#shown === undefined ? originalAgeMsOf(this.#source.given) : this.#shown.originalMaxAge;
   }
 
   get #stored(): StoredCookie | undefined {
@@ -157,8 +163,25 @@ const asItIs = (value: string) => value;
 
 const pick = (cookie: Cookie) => Object.fromEntries(attributes.map((name) => [name, cookie[name]]));
 
-const definedOf = (object: Record<string, unknown>) =>
-  Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined && value !== null));
+const attributesOf = (cookie: Cookie): SerializeOptions =>
+  Object.fromEntries(
+    Object.entries(pick(cookie)).filter(([, value]) => value !== undefined && value !== null),
+  );
+
+/** By the options: the attributes of a cookie that nobody changed, for requests without TLS and with it. */
+const usual = new WeakMap<
+  GivenCookie,
+  { readonly plain: SerializeOptions; readonly secure: SerializeOptions }
+>();
+
+function usualAttributes({ given, requestIsSecure }: CookieSource): SerializeOptions {
+  let known = usual.get(given);
+  if (known === undefined) {
+    known = { plain: attributesOf(newCookie(given, false)), secure: attributesOf(newCookie(given, true)) };
+    usual.set(given, known);
+  }
+  return requestIsSecure ? known.secure : known.plain;
+}
 
 /** Copies what the application may change. */
 export function copyCookie(from: Cookie, to: Cookie): void {

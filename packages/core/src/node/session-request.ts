@@ -24,18 +24,19 @@ export function sessionRequestOf(
   req: IncomingMessage | Http2ServerRequest,
   details: RequestDetails = {},
 ): SessionRequest {
-  const { routePattern, lock, tokens, newId } = details;
-  return {
+  const { url, secure, routePattern, lock, tokens, newId } = details;
+  const request: { -readonly [name in keyof SessionRequest]: SessionRequest[name] } = {
     method: req.method ?? "GET",
-    url: details.url ?? req.url ?? "/",
+    url: url ?? req.url ?? "/",
     cookieHeader: req.headers.cookie,
-    secure: details.secure ?? isEncrypted(req),
-    ...(routePattern === undefined ? {} : { routePattern }),
-    ...(lock === undefined ? {} : { lock }),
-    ...(tokens === undefined ? {} : { tokens }),
-    ...(newId === undefined ? {} : { newId }),
+    secure: secure ?? isEncrypted(req),
     onClose: (listener) => onClientGone(req, listener),
   };
+  if (routePattern !== undefined) request.routePattern = routePattern;
+  if (lock !== undefined) request.lock = lock;
+  if (tokens !== undefined) request.tokens = tokens;
+  if (newId !== undefined) request.newId = newId;
+  return request;
 }
 
 /** The request's own `close` says that it was read to its end; the connection's, that nobody waits for an answer. */
