@@ -11,6 +11,7 @@ import { type GivenCookie, idleTimeoutMsOf } from "./cookie-options.js";
 import { sessionOf } from "./members.js";
 import type { SessionMiddleware } from "./middleware.js";
 import type { NodesWay } from "./nodes-options.js";
+import { keepInTables } from "./property-tables.js";
 import { originalPathOf, originalUrlOf } from "./request-facts.js";
 import { RequestSession } from "./request-session.js";
 
@@ -61,6 +62,7 @@ export function nodesSession(way: NodesWay): SessionMiddleware {
   function begin(req: Request, res: Response, next: Next): void | Promise<void> {
     const given = way.cookieFor(req);
     if (!originalPathOf(req).startsWith(given.path ?? "/")) return;
+    keepInTables(req, res); // first: all that follows uses them
     const isSecure = compat.isSecure(req);
     const { genid } = compat;
     const request = sessionRequestOf(req, {

@@ -15,10 +15,8 @@ type Attached = AnyRequest & { [behind]?: ShownSession };
 /**
  * Puts `session`, `sessionID` and `sessionStore` on a request. None costs anything until it is used.
  *
- * Express swaps the prototype of each request, after which V8 shares the shape of none with another: each further property
- * makes a new shape, which costs a microsecond and more, and lives until the next full collection, as does what its
- * accessors hold. So there are as few as can be: a request of Express has `session` alone for its own, as `delete req.session`
- * and `Object.hasOwn()` are to be noticed and true; and accessors are the same functions for all.
+ * Accessors are the same functions for all requests: V8 would keep those of one, and with them all that it holds, until the
+ * next full collection. And a request of Express has `session` alone for its own, as `delete req.session` is to be noticed.
  */
 export function attach(req: AnyRequest, session: ShownSession): void {
   (req as Attached)[behind] = session;
