@@ -24,19 +24,36 @@ export function sessionRequestOf(
   req: IncomingMessage | Http2ServerRequest,
   details: RequestDetails = {},
 ): SessionRequest {
-  const { url, secure, routePattern, lock, tokens, newId } = details;
-  const request: { -readonly [name in keyof SessionRequest]: SessionRequest[name] } = {
-    method: req.method ?? "GET",
-    url: url ?? req.url ?? "/",
-    cookieHeader: req.headers.cookie,
-    secure: secure ?? isEncrypted(req),
-    onClose: (listener) => onClientGone(req, listener),
-  };
-  if (routePattern !== undefined) request.routePattern = routePattern;
-  if (lock !== undefined) request.lock = lock;
-  if (tokens !== undefined) request.tokens = tokens;
-  if (newId !== undefined) request.newId = newId;
-  return request;
+  return new NodeSessionRequest(req, details);
+}
+
+/**
+ * A class, as V8 puts literals of an expression that often live long into the old generation at once: with one of them would go
+ * the whole request, which is garbage a moment later, and all that to be collected in vain.
+ */
+class NodeSessionRequest implements SessionRequest {
+  readonly method: string;
+  readonly url: string;
+  readonly cookieHeader: string | undefined;
+  readonly secure: boolean;
+  readonly onClose: NonNullable<SessionRequest["onClose"]>;
+  declare readonly routePattern?: string;
+  declare readonly lock?: boolean;
+  declare readonly tokens?: SessionTokens;
+  declare readonly newId?: () => string;
+
+  constructor(req: IncomingMessage | Http2ServerRequest, details: RequestDetails) {
+    const { url, secure, routePattern, lock, tokens, newId } = details;
+    this.method = req.method ?? "GET";
+    this.url = url ?? req.url ?? "/";
+    this.cookieHeader = req.headers.cookie;
+    this.secure = secure ?? isEncrypted(req);
+    this.onClose = (listener) => onClientGone(req, listener);
+    if (routePattern !== undefined) this.routePattern = routePattern;
+    if (lock !== undefined) this.lock = lock;
+    if (tokens !== undefined) this.tokens = tokens;
+    if (newId !== undefined) this.newId = newId;
+  }
 }
 
 /** The request's own `close` says that it was read to its end; the connection's, that nobody waits for an answer. */
