@@ -17,10 +17,15 @@ export const ownMembers: ReadonlySet<string> = new Set(["lock", "release", "isLo
 const owner = Symbol("msm.owner");
 
 /** What stands behind one `req.session`. */
-interface Owner {
+class Owner {
   readonly own: RequestSession;
   /** That of the session at that time: an object of before `regenerate()` keeps its own. */
   readonly cookie: SessionCookie;
+
+  constructor(own: RequestSession) {
+    this.own = own;
+    this.cookie = own.sessionCookie;
+  }
 }
 
 interface Members {
@@ -33,9 +38,8 @@ export const sessionOf = (view: ExpressSession): Session =>
 
 /** Makes the members of one `req.session`: its `cookie`, and what express-session's `Session` has. */
 export function createMembers(own: RequestSession): { members: ExpressSession; detach: Detach } {
-  const behind: Owner = { own, cookie: own.sessionCookie };
   const members: ExpressSession = Object.create(prototype);
-  Object.defineProperty(members, owner, { value: behind });
+  Object.defineProperty(members, owner, { value: new Owner(own) });
   Object.defineProperty(members, "cookie", cookieProperty);
   const detach: Detach = (id, { cookie: _, ...attributes }) => {
     Object.defineProperty(members, "id", { value: id, configurable: true });
