@@ -10,6 +10,7 @@ export type { CookieOptions } from "./cookie-options.js";
 export type { AnyHandler, SessionMiddleware, SessionOptions, WithSession } from "./middleware.js";
 export type { CookieFormat, NodesExtras, NodesOptions, ReadyManager } from "./nodes-options.js";
 export type { PreviousOptions } from "./previous-store.js";
+export { serverOptions } from "./server-options.js";
 export type { StoreOptions, StoreSessionOptions } from "./store/store-options.js";
 export { toStore } from "./store/to-store.js";
 

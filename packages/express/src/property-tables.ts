@@ -1,6 +1,9 @@
 import type { AnyServerResponse } from "@msm/core/node";
 import type { AnyRequest } from "./request-facts.js";
 
+/** Stands on requests whose prototype need not be swapped, see `serverOptions()`. */
+export const bornOfExpress = Symbol("msm.bornOfExpress");
+
 const deleted = Symbol("msm.deleted");
 
 /**
@@ -12,7 +15,7 @@ const deleted = Symbol("msm.deleted");
  * session costs no more than one without.
  */
 export function keepInTables(req: AnyRequest, res: AnyServerResponse): void {
-  if (!("app" in req)) return; // Node's own have their prototype from their birth
+  if (!("app" in req) || bornOfExpress in req) return; // theirs was not swapped
   for (const object of [req, res]) {
     Reflect.set(object, deleted, true);
     Reflect.deleteProperty(object, deleted);

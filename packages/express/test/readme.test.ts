@@ -80,9 +80,9 @@ describe("examples/login.mjs", () => {
   });
 });
 
-describe("examples/node-http.mjs", () => {
+describe.each(["node-http", "fast-server"])("examples/%s.mjs", (name) => {
   it("counts its visitor's visits", async () => {
-    const path = "../examples/node-http.mjs";
+    const path = `../examples/${name}.mjs`;
     const { server } = (await import(path)) as { server: http.Server };
     server.listen(0, "127.0.0.1");
     await once(server, "listening");
