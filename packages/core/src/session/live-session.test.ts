@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { jsonCodec } from "../codec/json.js";
 import { LiveSession } from "./live-session.js";
 import type { EncodedConflict } from "./merge.js";
+import { RestingTable } from "./resting-table.js";
 import { identify, newSessionId } from "./session-id.js";
 import { SessionView, viewAsObject } from "./session-view.js";
 
@@ -347,5 +348,44 @@ describe("the versions that a session contains", () => {
     expect(containedAfter(["b", ["0", "a"]], ["6", ["0", "1", "2", "3", "4", "5"]])).toBe(
       "0 1 2 a b 3 4 5 6",
     );
+  });
+});
+
+describe("a session that rests", () => {
+  it("is the same to whoever uses it again, and is changed and rests once more", () => {
+    const { live, attach, work } = liveWith({ a: 1, b: { c: [2] } });
+    const { attributes } = attach();
+    void attributes.b;
+    live.settle();
+    const { stored } = live;
+
+    live.rest();
+
+    expect([live.stored === stored, live.stored?.table === live.table]).toEqual([true, true]);
+    expect(live.table).toBeInstanceOf(RestingTable);
+    const next = attach();
+    expect([{ ...next.attributes }, work().decoded]).toEqual([{ a: 1, b: { c: [2] } }, 3]);
+    next.attributes.b.c.push(3);
+    const change = next.view.fold();
+    live.markSaved({ ...live.stored!, writeId: "1", table: live.table }, change);
+    live.settle();
+    live.rest();
+    expect({ ...attach().attributes }).toEqual({ a: 1, b: { c: [2, 3] } });
+  });
+
+  it("does not while a request holds it, or something in it is unsaved", () => {
+    const { live, attach } = liveWith({ a: 1 });
+
+    live.holders = 1;
+    live.rest();
+    expect(live.table).not.toBeInstanceOf(RestingTable);
+
+    live.holders = 0;
+    const { view, attributes } = attach();
+    attributes.a = 2;
+    view.fold();
+    live.rest();
+    expect(live.table).not.toBeInstanceOf(RestingTable);
+    expect(attach().attributes.a).toBe(2);
   });
 });
