@@ -33,7 +33,7 @@ const coreRows: readonly (readonly string[])[] = [
   ["locking", "failover", "cookie"],
   ["session"],
   ["storage", "codec"],
-  ["background", "milliseconds", "random-text", "recent-map", "within"],
+  ["background", "mac", "milliseconds", "random-text", "recent-map", "within"],
   ["errors", "events", "clock"],
 ];
 

@@ -538,8 +538,8 @@ export const mutants = [
     changes: [
       {
         file: `${core}/session/record.ts`,
-        find: "if (!timingSafeEqual(mac(key, identity, bytes), bytes.subarray(macAt, tableAt))) {",
-        replace: "if (mac(key, identity, bytes).length !== macBytes) {",
+        find: "if (!isSealOf(mac(key.mac, identity, bytes), bytes)) {",
+        replace: "if (mac(key.mac, identity, bytes).length !== macBytes) {",
       },
     ],
     catchers: [
@@ -553,7 +553,7 @@ export const mutants = [
   {
     name: "no-mac/record-without-session",
     breaks: "a record that lies under another session's key is taken for that session's",
-    changes: [{ file: `${core}/session/record.ts`, find: "    .update(identity.digest)\n", replace: "" }],
+    changes: [{ file: `${core}/session/record.ts`, find: "const parts = [identity.digest, {", replace: "const parts = [{" }],
     catchers: [
       { file: `${core}/session/record.test.ts`, title: "a record opens under no other session's id" },
     ],
@@ -564,8 +564,8 @@ export const mutants = [
     changes: [
       {
         file: `${core}/cookie/session-cookie.ts`,
-        find: "const key = parts && keys.find((each) => verifies(parts, each));",
-        replace: "const key = parts && keys[0];",
+        find: "const key = parts && macKeys.find((each) => verifies(parts, each));",
+        replace: "const key = parts && macKeys[0];",
       },
     ],
     catchers: [
@@ -854,8 +854,8 @@ export const mutants = [
     changes: [
       {
         file: `${core}/session/record.ts`,
-        find: 'into.write(writeIds.slice(-mostAncestors).join(""), ancestorsAt, "hex");',
-        replace: 'into.write("", ancestorsAt, "hex");',
+        find: 'into.write(all, ancestorsAt, "hex");',
+        replace: "into.fill(0, ancestorsAt, sealKindAt);",
       },
     ],
     catchers: [

@@ -1,6 +1,7 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { serialize } from "cookie";
 import type { Clock } from "../clock.js";
+import { MacKey } from "../mac.js";
 import type { ResolvedCookieOptions } from "../options.js";
 import { RecentMap } from "../recent-map.js";
 import { isSessionId, longestIdChars } from "../session/session-id.js";
@@ -40,9 +41,9 @@ export function createSessionCookies(
   const verified = new RecentMap<string, CarriedSession>(mostRemembered);
   /** By what they cover: MACs by the first key. */
   const signed = new RecentMap<string, string>(mostRemembered);
-  const sign = (payload: string, key: Buffer) =>
-    createHmac("sha256", key).update(payload).digest("base64url");
-  const verifies = ({ payload, mac }: ValueParts, key: Buffer) =>
+  const macKeys = keys.map((key) => new MacKey(key));
+  const sign = (payload: string, key: MacKey) => key.of([payload], "base64url");
+  const verifies = ({ payload, mac }: ValueParts, key: MacKey) =>
     timingSafeEqual(Buffer.from(sign(payload, key), "latin1"), Buffer.from(mac, "latin1"));
 
   return {
@@ -73,12 +74,12 @@ export function createSessionCookies(
 
   function verify(value: string): CarriedSession | undefined {
     const parts = split(value);
-    const key = parts && keys.find((each) => verifies(parts, each));
+    const key = parts && macKeys.find((each) => verifies(parts, each));
     if (key === undefined) return undefined;
     // Texts of its own: as pieces of the header, they would keep the whole of that in memory.
     const own = Buffer.from(value, "latin1").toString("latin1");
     const { id, node, route } = split(own)!;
-    const carried = { id, node, route, value: own, isCurrent: key === keys[0] };
+    const carried = { id, node, route, value: own, isCurrent: key === macKeys[0] };
     verified.set(own, carried);
     return carried;
   }
@@ -86,7 +87,7 @@ export function createSessionCookies(
   function signOnce(payload: string): string {
     const known = signed.get(payload);
     if (known !== undefined) return known;
-    const mac = sign(payload, keys[0]!);
+    const mac = sign(payload, macKeys[0]!);
     signed.set(payload, mac);
     return mac;
   }

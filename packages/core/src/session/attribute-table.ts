@@ -44,12 +44,12 @@ const countBytes = 4;
 const nameLengthBytes = 2;
 const valueLengthBytes = 4;
 
-/** How many bytes `packTable` will write. */
-function packedBytes(table: AttributeTable): number {
+/** How many bytes a table takes, packed. */
+export function packedBytes(table: AttributeTable): number {
   let bytes = countBytes;
-  for (const [name, value] of table) {
-    bytes += nameLengthBytes + Buffer.byteLength(name) + valueLengthBytes + value.length;
-  }
+  table.forEach((value, name) => {
+    bytes += nameLengthBytes + bytesIn(name) + valueLengthBytes + value.length;
+  });
   return bytes;
 }
 
@@ -65,32 +65,81 @@ export function checkTableSize(table: AttributeTable, mostBytes: number): void {
   );
 }
 
-/** Writes a table: its count, then per attribute the name's length, the name in UTF-8, the value's length, the value. */
+/** Packs a table into bytes of its own. */
 export function packTable(table: AttributeTable): Buffer {
   const bytes = Buffer.allocUnsafe(packedBytes(table));
-  let at = bytes.writeUInt32BE(table.size);
-  for (const [name, value] of table) {
-    const nameLength = bytes.write(name, at + nameLengthBytes);
+  packInto(bytes, 0, table);
+  return bytes;
+}
+
+/** Writes a table: its count, then per attribute the name's length, the name in UTF-8, the value's length, the value. */
+export function packInto(bytes: Buffer, start: number, table: AttributeTable): void {
+  let at = bytes.writeUInt32BE(table.size, start);
+  table.forEach((value, name) => {
+    const nameLength = writeText(name, bytes, at + nameLengthBytes);
     at = bytes.writeUInt16BE(nameLength, at) + nameLength;
     at = bytes.writeUInt32BE(value.length, at);
     bytes.set(value, at);
     at += value.length;
-  }
-  return bytes;
+  });
+}
+
+/** Names are short: for these, a call out of JavaScript costs more than looking at each character. */
+const shortChars = 24;
+
+/** How many bytes a text takes in UTF-8. */
+function bytesIn(text: string): number {
+  return isShortAscii(text) ? text.length : Buffer.byteLength(text);
+}
+
+/** Writes a text in UTF-8. @returns how many bytes it took */
+function writeText(text: string, bytes: Buffer, at: number): number {
+  if (!isShortAscii(text)) return bytes.write(text, at);
+  for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
+  return text.length;
+}
+
+function isShortAscii(text: string): boolean {
+  if (text.length > shortChars) return false;
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return false;
+  return true;
+}
+
+/** Short names that were read before, by a few of their bytes: sessions of one application have the same ones. */
+const knownNames: (string | undefined)[] = Array.from({ length: 256 }, () => undefined);
+
+/** As `writeText`, the other way round. */
+function readText(bytes: Buffer, from: number, to: number): string {
+  const length = to - from;
+  if (length === 0 || length > shortChars) return bytes.toString("utf8", from, to);
+  const slot = (length + 7 * bytes[from]! + 31 * bytes[to - 1]!) & 0xff;
+  const known = knownNames[slot];
+  if (known !== undefined && isTextAt(known, bytes, from, to)) return known;
+  const text = bytes.toString("utf8", from, to);
+  if (isShortAscii(text)) knownNames[slot] = text;
+  return text;
+}
+
+/** @param text of ASCII */
+function isTextAt(text: string, bytes: Buffer, from: number, to: number): boolean {
+  if (text.length !== to - from) return false;
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) !== bytes[from + i]) return false;
+  return true;
 }
 
 /**
  * Reads what `packTable` wrote; the values are views of `bytes`.
+ * @param start where it begins
  * @throws MsmError MSM_ERR_RECORD_SPOILT on anything else
  */
-export function unpackTable(bytes: Buffer): AttributeTable {
+export function unpackTable(bytes: Buffer, start = 0): AttributeTable {
   const table = new Map<string, Uint8Array>();
   try {
-    const count = bytes.readUInt32BE(0);
-    let at = countBytes;
+    const count = bytes.readUInt32BE(start);
+    let at = start + countBytes;
     for (let i = 0; i < count; i++) {
       const nameEnd = at + nameLengthBytes + bytes.readUInt16BE(at);
-      const name = bytes.toString("utf8", at + nameLengthBytes, nameEnd);
+      const name = readText(bytes, at + nameLengthBytes, nameEnd);
       const valueStart = nameEnd + valueLengthBytes;
       at = valueStart + bytes.readUInt32BE(nameEnd);
       if (at > bytes.length) throw new RangeError("a value ends behind the table");

@@ -1,17 +1,9 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { MsmError } from "../errors.js";
+import { MacKey } from "../mac.js";
 import { randomText } from "../random-text.js";
-import {
-  idleTimeoutMsOf,
-  isTombstone,
-  recordFormat,
-  recordPrefixBytes,
-  tombstoneVersion,
-  versionOf,
-  writeIdOf,
-} from "../storage/record-prefix.js";
-import type { AttributeTable } from "./attribute-table.js";
-import { packTable, unpackTable } from "./attribute-table.js";
+import { isTombstone, recordFormat, recordPrefixBytes, tombstoneVersion } from "../storage/record-prefix.js";
+import { type AttributeTable, packedBytes, packInto, unpackTable } from "./attribute-table.js";
 import type { SessionIdentity } from "./session-id.js";
 
 /** What a stored record says of its session. */
@@ -85,6 +77,9 @@ export interface RecordKey {
 // Behind the prefix of record-prefix.ts, all of fixed width: key id 8, codec 8, createdAt 12, expiresAt 12, ring 8,
 // route 32 and home 16 (ASCII, padded with blanks), 8 ancestors of 8 bytes each (zeros where there are fewer), then the seal's
 // kind ("h": HMAC-SHA256), its 32 bytes, and the attribute table.
+const versionAt = recordFormat.length;
+const writeIdAt = versionAt + 16;
+const idleAt = writeIdAt + 16;
 const keyIdAt = recordPrefixBytes;
 const codecAt = keyIdAt + 8;
 const createdAt = codecAt + 8;
@@ -95,6 +90,7 @@ const homeAt = routeAt + 32;
 const ancestorsAt = homeAt + 16;
 const ancestorBytes = 8;
 const sealKindAt = ancestorsAt + mostAncestors * ancestorBytes;
+const sealKind = 0x68;
 const macAt = sealKindAt + 1;
 const macBytes = 32;
 const tableAt = macAt + macBytes;
@@ -121,33 +117,44 @@ export const newWriteId = (): string => randomText(8, "hex");
 
 const hexMs = (ms: number) => Math.round(ms).toString(16).padStart(12, "0");
 
+/** A key with what it is used with. */
+interface SealingKey {
+  readonly id: string;
+  readonly mac: MacKey;
+}
+
 /** Makes the sealer for a list of keys: the first seals, all open. */
 export function createSealer(keys: readonly RecordKey[]): RecordSealer {
-  const [current] = keys;
+  const sealing: readonly SealingKey[] = keys.map(({ id, key }) => ({ id, mac: new MacKey(key) }));
+  const [current] = sealing;
   if (current === undefined) throw new MsmError("MSM_ERR_OPTION", "secret must name at least one key");
-  const byId = new Map(keys.map((key) => [key.id, key.key]));
+  const byId = new Map(sealing.map((key) => [key.id, key]));
+  const headerOf = headersFor(current);
 
   function seal(identity: SessionIdentity, record: SessionRecord): Buffer {
     const isEnd = record.version === tombstoneVersion;
-    const table = isEnd ? pointerTo(record.successor, current!.key, identity) : packTable(record.table);
-    const header =
-      recordFormat +
-      record.version +
-      record.writeId +
-      hexMs(record.idleTimeoutMs) +
-      current!.id +
-      record.codec.padEnd(8) +
-      hexMs(record.createdAtMs) +
-      hexMs(record.expiresAtMs ?? 0) +
-      record.ring +
-      record.route.padEnd(32) +
-      record.home.padEnd(16);
-    const bytes = Buffer.allocUnsafe(tableAt + table.length);
-    bytes.write(header, 0, "latin1");
+    return isEnd ? sealEnd(identity, record) : sealTable(identity, record);
+  }
+
+  function sealTable(identity: SessionIdentity, record: SessionRecord): Buffer {
+    const bytes = Buffer.allocUnsafe(tableAt + packedBytes(record.table));
+    packInto(bytes, tableAt, record.table);
+    return sealed(identity, record, bytes);
+  }
+
+  function sealEnd(identity: SessionIdentity, record: SessionRecord): Buffer {
+    const pointer = pointerTo(record.successor, current!.mac, identity);
+    const bytes = Buffer.allocUnsafe(tableAt + pointer.length);
+    bytes.set(pointer, tableAt);
+    return sealed(identity, record, bytes);
+  }
+
+  /** Writes all that stands before the table. */
+  function sealed(identity: SessionIdentity, record: SessionRecord, bytes: Buffer): Buffer {
+    bytes.write(headerOf(record), 0, "latin1");
     packAncestors(record.ancestors, bytes);
-    bytes.write("h", sealKindAt, "latin1");
-    bytes.set(table, tableAt);
-    bytes.set(mac(current!.key, identity, bytes), macAt);
+    bytes[sealKindAt] = sealKind;
+    bytes.write(mac(current!.mac, identity, bytes), macAt, "latin1");
     return bytes;
   }
 
@@ -171,27 +178,29 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
     open(identity, stored) {
       const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
       checkFormat(bytes);
-      const text = (from: number, to: number) => bytes.toString("latin1", from, to);
-      const key = byId.get(text(keyIdAt, codecAt));
+      // One text of all: each call out of JavaScript costs as much as all the pieces of it.
+      const header = bytes.toString("latin1", 0, ancestorsAt);
+      const key = byId.get(header.slice(keyIdAt, codecAt));
       if (key === undefined) throw spoilt("it was sealed with a key that is not in `secret`");
-      if (!timingSafeEqual(mac(key, identity, bytes), bytes.subarray(macAt, tableAt))) {
+      if (!isSealOf(mac(key.mac, identity, bytes), bytes)) {
         throw spoilt("its seal does not fit its bytes and this session");
       }
       // From here on the bytes are ours, as they were written.
+      const isEnd = isTombstone(bytes);
       return {
-        version: versionOf(bytes),
-        writeId: writeIdOf(bytes),
-        idleTimeoutMs: idleTimeoutMsOf(bytes),
-        codec: text(codecAt, createdAt).trimEnd(),
-        createdAtMs: Number.parseInt(text(createdAt, expiresAt), 16),
-        expiresAtMs: Number.parseInt(text(expiresAt, ringAt), 16) || undefined,
-        ring: text(ringAt, routeAt),
-        route: text(routeAt, homeAt).trimEnd(),
-        home: text(homeAt, ancestorsAt).trimEnd(),
-        ancestors: ancestorsIn(bytes.subarray(ancestorsAt, sealKindAt)),
-        table: isTombstone(bytes) ? new Map() : unpackTable(bytes.subarray(tableAt)),
-        successor: isTombstone(bytes) ? successorIn(bytes, key, identity) : undefined,
-        ...(key === current.key ? {} : { isOldKey: true }),
+        version: header.slice(versionAt, writeIdAt),
+        writeId: header.slice(writeIdAt, idleAt),
+        idleTimeoutMs: Number.parseInt(header.slice(idleAt, keyIdAt), 16),
+        codec: header.slice(codecAt, createdAt).trimEnd(),
+        createdAtMs: Number.parseInt(header.slice(createdAt, expiresAt), 16),
+        expiresAtMs: Number.parseInt(header.slice(expiresAt, ringAt), 16) || undefined,
+        ring: header.slice(ringAt, routeAt),
+        route: header.slice(routeAt, homeAt).trimEnd(),
+        home: header.slice(homeAt, ancestorsAt).trimEnd(),
+        ancestors: ancestorsIn(bytes),
+        table: isEnd ? new Map() : unpackTable(bytes, tableAt),
+        successor: isEnd ? successorIn(bytes, key.mac, identity) : undefined,
+        ...(key === current ? {} : { isOldKey: true }),
       };
     },
     isForeign(stored) {
@@ -203,11 +212,42 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
   };
 }
 
+/** Makes what stands before the ancestors. Most of it is the same from one record to the next. */
+function headersFor(key: SealingKey): (record: SessionRecord) => string {
+  let idleTimeoutMs: number | undefined;
+  let idle = "";
+  let codec: string | undefined;
+  let keyAndCodec = "";
+  let place: Pick<SessionRecord, "ring" | "route" | "home"> | undefined;
+  let placeText = "";
+  return (record) => {
+    if (record.idleTimeoutMs !== idleTimeoutMs) {
+      idleTimeoutMs = record.idleTimeoutMs;
+      idle = hexMs(idleTimeoutMs);
+    }
+    if (record.codec !== codec) {
+      codec = record.codec;
+      keyAndCodec = key.id + codec.padEnd(8);
+    }
+    if (record.ring !== place?.ring || record.route !== place.route || record.home !== place.home) {
+      place = { ring: record.ring, route: record.route, home: record.home };
+      placeText = record.ring + record.route.padEnd(32) + record.home.padEnd(16);
+    }
+    const created = hexMs(record.createdAtMs);
+    const expires = record.expiresAtMs === undefined ? never : hexMs(record.expiresAtMs);
+    return (
+      recordFormat + record.version + record.writeId + idle + keyAndCodec + created + expires + placeText
+    );
+  };
+}
+
+const never = hexMs(0);
+
 /**
  * The length of the successor's id, the id itself, added (XOR) to a pad that only who knows the secret and the former id can
  * make, and the node.
  */
-function pointerTo(successor: Successor | undefined, key: Buffer, identity: SessionIdentity): Buffer {
+function pointerTo(successor: Successor | undefined, key: MacKey, identity: SessionIdentity): Buffer {
   if (successor === undefined) return Buffer.alloc(0);
   const id = Buffer.from(successor.id, "latin1");
   return Buffer.concat([
@@ -217,7 +257,7 @@ function pointerTo(successor: Successor | undefined, key: Buffer, identity: Sess
   ]);
 }
 
-function successorIn(bytes: Buffer, key: Buffer, identity: SessionIdentity): Successor | undefined {
+function successorIn(bytes: Buffer, key: MacKey, identity: SessionIdentity): Successor | undefined {
   const pointer = bytes.subarray(tableAt);
   if (pointer.length === 0) return undefined;
   const nodeAt = 1 + pointer[0]!;
@@ -227,24 +267,33 @@ function successorIn(bytes: Buffer, key: Buffer, identity: SessionIdentity): Suc
 }
 
 /** The pad (HMAC-SHA256 in counter mode) is used once only: a session ends once, and a former id has one successor. */
-function padded(id: Uint8Array, key: Buffer, identity: SessionIdentity): Buffer {
+function padded(id: Uint8Array, key: MacKey, identity: SessionIdentity): Buffer {
   const blocks = Array.from({ length: Math.ceil(id.length / macBytes) }, (_, block) =>
-    createHmac("sha256", key).update(`successor of ${identity.id}, ${block}`).digest(),
+    key.of([`successor of ${identity.id}, ${block}`], "binary"),
   );
-  const pad = Buffer.concat(blocks);
+  const pad = Buffer.from(blocks.join(""), "latin1");
   return Buffer.from(id.map((byte, at) => byte ^ pad[at]!));
 }
 
 function packAncestors(writeIds: readonly string[], into: Buffer): void {
-  into.fill(0, ancestorsAt, sealKindAt);
-  into.write(writeIds.slice(-mostAncestors).join(""), ancestorsAt, "hex");
+  const first = Math.max(0, writeIds.length - mostAncestors);
+  let all = "";
+  for (let at = first; at < writeIds.length; at++) all += writeIds[at];
+  into.write(all, ancestorsAt, "hex");
+  const end = ancestorsAt + (writeIds.length - first) * ancestorBytes;
+  if (end < sealKindAt) into.fill(0, end, sealKindAt);
 }
 
-function ancestorsIn(packed: Buffer): string[] {
+const noAncestor = "0".repeat(2 * ancestorBytes);
+
+function ancestorsIn(bytes: Buffer): string[] {
   const writeIds: string[] = [];
-  for (let at = 0; at < packed.length; at += ancestorBytes) {
-    const writeId = packed.toString("hex", at, at + ancestorBytes);
-    if (/[1-9a-f]/.test(writeId)) writeIds.push(writeId);
+  if (bytes[ancestorsAt] === 0 && bytes.readUInt32BE(ancestorsAt) === 0) return writeIds;
+  const all = bytes.toString("hex", ancestorsAt, sealKindAt);
+  for (let at = 0; at < all.length; at += 2 * ancestorBytes) {
+    const writeId = all.slice(at, at + 2 * ancestorBytes);
+    if (writeId === noAncestor) break;
+    writeIds.push(writeId);
   }
   return writeIds;
 }
@@ -258,16 +307,20 @@ function checkFormat(bytes: Buffer): void {
     throw spoilt(`its format ${bytes.toString("latin1", 0, 2)} is newer than ${recordFormat}`);
   if (bytes.length < tableAt || bytes.toString("latin1", 0, 2) !== recordFormat)
     throw spoilt("it is no record");
-  if (bytes[sealKindAt] !== 0x68) throw spoilt("its seal is of an unknown kind");
+  if (bytes[sealKindAt] !== sealKind) throw spoilt("its seal is of an unknown kind");
 }
 
-/** HMAC-SHA256 (RFC 2104) of everything but the seal itself, with the session's digest as associated data. */
-function mac(key: Buffer, identity: SessionIdentity, bytes: Buffer): Buffer {
-  return createHmac("sha256", key)
-    .update(identity.digest)
-    .update(bytes.subarray(0, macAt))
-    .update(bytes.subarray(tableAt))
-    .digest();
+/** Of everything but the seal itself, with the session's digest as associated data. */
+function mac(key: MacKey, identity: SessionIdentity, bytes: Buffer): string {
+  const parts = [identity.digest, { bytes, from: 0, to: macAt }, { bytes, from: tableAt, to: bytes.length }];
+  return key.of(parts, "binary");
+}
+
+const madeMac = Buffer.alloc(macBytes);
+
+function isSealOf(made: string, bytes: Buffer): boolean {
+  madeMac.write(made, "latin1");
+  return timingSafeEqual(madeMac, bytes.subarray(macAt, tableAt));
 }
 
 const spoilt = (why: string) => new MsmError("MSM_ERR_RECORD_SPOILT", `a stored record was not used: ${why}`);
