@@ -553,7 +553,13 @@ export const mutants = [
   {
     name: "no-mac/record-without-session",
     breaks: "a record that lies under another session's key is taken for that session's",
-    changes: [{ file: `${core}/session/record.ts`, find: "const parts = [identity.digest, {", replace: "const parts = [{" }],
+    changes: [
+      {
+        file: `${core}/session/record.ts`,
+        find: "const parts = [identity.digest, {",
+        replace: "const parts = [{",
+      },
+    ],
     catchers: [
       { file: `${core}/session/record.test.ts`, title: "a record opens under no other session's id" },
     ],

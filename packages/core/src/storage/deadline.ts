@@ -6,9 +6,122 @@ const heldUpMs = 100;
 /** How often an operation gets its time anew. A process that is never in time must give up at some point, too. */
 const mostRenewals = 3;
 
+/** When one operation must be done. */
+export class Deadline {
+  readonly #deadlines: Deadlines;
+  readonly what: string;
+  readonly onTimeout: (error: MsmError) => void;
+  renewalsLeft = mostRenewals;
+  dueMs = 0;
+  isSettled = false;
+  /** Its neighbours in the list of those that run. */
+  before: Deadline | undefined;
+  behind: Deadline | undefined;
+
+  constructor(deadlines: Deadlines, what: string, onTimeout: (error: MsmError) => void) {
+    this.#deadlines = deadlines;
+    this.what = what;
+    this.onTimeout = onTimeout;
+  }
+
+  /** The operation is done; nothing happens any more. Safe to call twice. */
+  settle(): void {
+    if (this.isSettled) return;
+    this.isSettled = true;
+    this.#deadlines.remove(this);
+  }
+}
+
 /**
- * Runs an operation that must settle within `timeoutMs` milliseconds. Time in which this process stood still counts for
- * little: what takes several round trips may have some of them still to go, and no node is to blame for that.
+ * The deadlines of operations that all have the same time, the first to end first: one timer for all, as a timer for each
+ * costs more than the rest of what is done for it.
+ */
+export class Deadlines {
+  readonly #timeoutMs: number;
+  #first: Deadline | undefined;
+  #last: Deadline | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param timeoutMs what each operation has, in milliseconds */
+  constructor(timeoutMs: number) {
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /**
+   * Starts the time of one operation. Time in which this process stood still counts for little: what takes several round
+   * trips may have some of them still to go, and no node is to blame for that.
+   * @param what names the operation in the error
+   * @param onTimeout called with MSM_ERR_STORAGE_TIMEOUT where the time is over; has to end whatever still runs
+   */
+  start(what: string, onTimeout: (error: MsmError) => void): Deadline {
+    const deadline = new Deadline(this, what, onTimeout);
+    this.#append(deadline);
+    this.#timer ??= this.#arm(this.#timeoutMs);
+    return deadline;
+  }
+
+  /** For `Deadline` alone. */
+  remove(deadline: Deadline): void {
+    const { before, behind } = deadline;
+    if (before !== undefined) before.behind = behind;
+    else if (this.#first === deadline) this.#first = behind;
+    if (behind !== undefined) behind.before = before;
+    else if (this.#last === deadline) this.#last = before;
+    deadline.before = undefined;
+    deadline.behind = undefined;
+  }
+
+  #append(deadline: Deadline): void {
+    deadline.dueMs = performance.now() + this.#timeoutMs;
+    deadline.before = this.#last;
+    if (this.#last === undefined) this.#first = deadline;
+    else this.#last.behind = deadline;
+    this.#last = deadline;
+  }
+
+  /** The operations keep the process alive by their sockets, where they should. */
+  #arm(delayMs: number): NodeJS.Timeout {
+    return setTimeout(() => this.#judge(), delayMs).unref();
+  }
+
+  #judge(): void {
+    const nowMs = performance.now();
+    const isHeldUp = this.#first !== undefined && nowMs - this.#first.dueMs > heldUpMs;
+    while (this.#first !== undefined && this.#first.dueMs <= nowMs) {
+      const due = this.#first;
+      this.remove(due);
+      if (isHeldUp && due.renewalsLeft > 0) {
+        due.renewalsLeft--;
+        this.#append(due);
+      }
+      // After a pause of this process timers come first, and the reply may lie in the socket already. The step through
+      // setImmediate lets it be read before anybody is blamed.
+      else setImmediate(() => this.#expire(due));
+    }
+    this.#timer = this.#first === undefined ? undefined : this.#arm(Math.max(1, this.#first.dueMs - nowMs));
+  }
+
+  #expire(deadline: Deadline): void {
+    if (deadline.isSettled) return;
+    deadline.isSettled = true;
+    const { what, onTimeout } = deadline;
+    onTimeout(new MsmError("MSM_ERR_STORAGE_TIMEOUT", `${what} took longer than ${this.#timeoutMs} ms`));
+  }
+}
+
+const byTimeoutMs = new Map<number, Deadlines>();
+
+/** The deadlines of all operations in this process that have so much time, in milliseconds. */
+export function deadlinesOf(timeoutMs: number): Deadlines {
+  const known = byTimeoutMs.get(timeoutMs);
+  if (known !== undefined) return known;
+  const made = new Deadlines(timeoutMs);
+  byTimeoutMs.set(timeoutMs, made);
+  return made;
+}
+
+/**
+ * Runs an operation that must settle within `timeoutMs` milliseconds, see `Deadlines.start`.
  *
  * @param onTimeout called with the error after which nobody waits any more; has to end whatever still runs
  * @throws MsmError MSM_ERR_STORAGE_TIMEOUT where the time is over; else what `run` rejects with
@@ -20,38 +133,19 @@ export function withDeadline<T>(
   onTimeout: (error: MsmError) => void,
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    let isSettled = false;
-    const expire = () => {
-      if (isSettled) return;
-      const error = new MsmError("MSM_ERR_STORAGE_TIMEOUT", `${what} took longer than ${timeoutMs} ms`);
+    const deadline = deadlinesOf(timeoutMs).start(what, (error) => {
       reject(error);
       onTimeout(error);
-    };
-    let timer = arm(mostRenewals);
-    const settle = () => {
-      isSettled = true;
-      clearTimeout(timer);
-    };
+    });
     run().then(
       (value) => {
-        settle();
+        deadline.settle();
         resolve(value);
       },
       (thrown) => {
-        settle();
+        deadline.settle();
         reject(thrown);
       },
     );
-
-    function arm(renewals: number): NodeJS.Timeout {
-      const dueMs = performance.now() + timeoutMs;
-      return setTimeout(() => {
-        const isHeldUp = performance.now() - dueMs > heldUpMs;
-        if (isHeldUp && renewals > 0) timer = arm(renewals - 1);
-        // After a pause of this process timers come first, and the reply may lie in the socket already. The step through
-        // setImmediate lets it be read before anybody is blamed.
-        else setImmediate(expire);
-      }, timeoutMs);
-    }
   });
 }

@@ -3,7 +3,7 @@ import type { Redis } from "ioredis";
 import { MsmError } from "../errors.js";
 import { withDeadline } from "./deadline.js";
 import type { HostAndPort, RedisDeployment } from "./redis-address.js";
-import { type RedisCommand, sendCommand } from "./redis-command.js";
+import type { RedisCommand } from "./redis-command.js";
 import { isReply, isSlotMoving, redirectionOf, reopenedError } from "./redis-errors.js";
 import { RedisReleases } from "./redis-releases.js";
 import { checkClusterState } from "./redis-role.js";
@@ -98,7 +98,7 @@ export class RedisCluster implements RedisServers {
       const shard = this.#topology.shard(server);
       Object.assign(attempt, { shard, isAsked: true });
       try {
-        return await shard.main.use(async (redis) => read(await sendCommand(redis, command, isAsking)));
+        return await shard.main.use(async (_, sender) => read(await sender.send(command, isAsking)));
       } catch (thrown) {
         const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
         attempt.isAsked = false;

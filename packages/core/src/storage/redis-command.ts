@@ -1,5 +1,6 @@
 import type { Redis } from "ioredis";
 import { joinWrites } from "./join-writes.js";
+import { type RedisLibrary, type WholeCommand, wholeCommandOf } from "./redis-encoding.js";
 import type { RedisScript } from "./redis-scripts.js";
 
 /** What is sent to Redis, as a value: in a cluster it may have to be sent again, elsewhere. */
@@ -8,43 +9,53 @@ export interface RedisCommand {
   readonly name: string | RedisScript;
   /** All in one slot: the key of a record, and that of its lease where the command needs it. */
   readonly keys: readonly [string, ...string[]];
-  readonly args: readonly (string | number | Buffer)[];
+  /** Texts have one byte per character. */
+  readonly args: readonly (string | Buffer)[];
 }
 
-/**
- * Sends a command. Scripts go by their digests once they were sent. Texts in the reply are buffers.
- * @param isAsking whether the server is to answer though it does not own the slot yet, as the owner said that it may
- */
-export function sendCommand(redis: Redis, command: RedisCommand, isAsking = false): Promise<unknown> {
-  const { name, keys, args } = command;
-  const send = (...begin: [string, ...(string | number)[]]) => {
-    if (redis.stream !== undefined) joinWrites(redis.stream);
+/** Sends commands on one connection. Scripts go by their digests once they were sent. Texts in replies are buffers. */
+export class RedisSender {
+  readonly #redis: Redis;
+  readonly #Command: WholeCommand;
+  readonly #scripts = new Set<RedisScript>();
+
+  /** @param library ioredis, whose client `redis` is */
+  constructor(redis: Redis, library: RedisLibrary) {
+    this.#redis = redis;
+    this.#Command = wholeCommandOf(library);
+  }
+
+  /** @param isAsking whether the server is to answer though it does not own the slot yet, as the owner said that it may */
+  send(command: RedisCommand, isAsking = false): Promise<unknown> {
+    return this.sendOnce(command, isAsking).catch((thrown: unknown) =>
+      this.sendWhole(command, thrown, isAsking),
+    );
+  }
+
+  /** As `send`, without what follows on an error: see `sendWhole`. */
+  sendOnce(command: RedisCommand, isAsking = false): Promise<unknown> {
+    const { name, keys, args } = command;
+    if (typeof name === "string") return this.#write(name, [...keys, ...args], isAsking);
+    const count = keys.length === 1 ? "1" : String(keys.length);
+    if (this.#scripts.has(name))
+      return this.#write("EVALSHA", [name.sha1, count, ...keys, ...args], isAsking);
+    this.#scripts.add(name);
+    return this.#write("EVAL", [name.lua, count, ...keys, ...args], isAsking);
+  }
+
+  /** The server has forgotten a script (SCRIPT FLUSH), or it was sent to one that did not carry it out. @throws any other trouble */
+  sendWhole(command: RedisCommand, thrown: unknown, isAsking = false): Promise<unknown> {
+    if (typeof command.name === "string" || !isNoScript(thrown)) throw thrown;
+    this.#scripts.delete(command.name);
+    return this.sendOnce(command, isAsking);
+  }
+
+  #write(name: string, args: readonly (string | Buffer)[], isAsking: boolean): Promise<unknown> {
+    if (this.#redis.stream !== undefined) joinWrites(this.#redis.stream);
     // If this fails, what stands behind it does as well, and says so.
-    if (isAsking) redis.call("ASKING").catch(() => undefined);
-    return redis.callBuffer(...begin, ...keys, ...args);
-  };
-  if (typeof name === "string") return send(name);
-  const sent = scriptsSentOn(redis);
-  const sendWhole = () => {
-    sent.add(name);
-    return send("EVAL", name.lua, keys.length);
-  };
-  if (!sent.has(name)) return sendWhole();
-  return send("EVALSHA", name.sha1, keys.length).catch((thrown: unknown) => {
-    // Forgotten (SCRIPT FLUSH), or it was sent to a server that did not carry it out.
-    if (isNoScript(thrown)) return sendWhole();
-    throw thrown;
-  });
-}
-
-const sentOn = new WeakMap<Redis, Set<RedisScript>>();
-
-function scriptsSentOn(redis: Redis): Set<RedisScript> {
-  const known = sentOn.get(redis);
-  if (known !== undefined) return known;
-  const sent = new Set<RedisScript>();
-  sentOn.set(redis, sent);
-  return sent;
+    if (isAsking) this.#redis.call("ASKING").catch(() => undefined);
+    return this.#redis.sendCommand(new this.#Command(name, args)) as Promise<unknown>;
+  }
 }
 
 const isNoScript = (thrown: unknown) => thrown instanceof Error && thrown.message.startsWith("NOSCRIPT");

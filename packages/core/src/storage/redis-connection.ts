@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import type { Redis, RedisOptions } from "ioredis";
 import type { MsmError } from "../errors.js";
+import { RedisSender } from "./redis-command.js";
+import type { RedisLibrary } from "./redis-encoding.js";
 import { isFromReplica, redisError } from "./redis-errors.js";
 
 /** Where Redis is, and how ioredis gets there. */
@@ -28,20 +30,25 @@ export class RedisConnection {
     this.#hooks = hooks;
   }
 
+  /** The connection, where it is open. */
+  get open(): OpenRedis | undefined {
+    const current = this.#current;
+    return current?.isReady === true && !current.isOver ? (current as OpenRedis) : undefined;
+  }
+
   /**
    * Runs commands on the open connection, or opens one. Where an answer makes no sense, or came from a replica, the
    * connection ends with it: nothing behind it would be of use.
    * @throws MsmError MSM_ERR_STORAGE_*, or that of `drop()`
    */
-  async use<T>(run: (redis: Redis) => Promise<T>): Promise<T> {
+  async use<T>(run: (redis: Redis, sender: RedisSender) => Promise<T>): Promise<T> {
     const opening = this.#opening();
     try {
-      return await run(opening.ready ?? (await opening.promise));
+      if (!opening.isReady) await opening.opened;
+      const { redis, sender } = opening as OpenRedis;
+      return await run(redis, sender);
     } catch (thrown) {
-      const error = opening.endedBy ?? redisError(thrown);
-      const isOfNoUse = opening.ready === undefined || error.code === "MSM_ERR_STORAGE_PROTOCOL";
-      if (isOfNoUse || isFromReplica(error)) this.#lost(opening, error);
-      throw error;
+      throw opening.failed(thrown);
     }
   }
 
@@ -49,7 +56,7 @@ export class RedisConnection {
   drop(error: MsmError): void {
     const opening = this.#current;
     this.#current = undefined;
-    if (opening) end(opening, error);
+    opening?.end(error);
   }
 
   /** Like `drop()`; resolves when the socket is closed. */
@@ -61,30 +68,13 @@ export class RedisConnection {
   }
 
   #opening(): Opening {
-    if (this.#current && !isOver(this.#current)) return this.#current;
-    const opening: Opening = { promise: this.#open(() => opening) };
+    if (this.#current?.isOver === false) return this.#current;
+    const opening = new Opening((ended) => {
+      if (this.#current === ended) this.#current = undefined;
+    });
     this.#current = opening;
+    opening.open(this.#address(), this.#hooks);
     return opening;
-  }
-
-  async #open(self: () => Opening): Promise<Redis> {
-    const redis = await createClient(this.#address());
-    const opening = self();
-    if (opening.endedBy) throw opening.endedBy;
-    opening.redis = redis;
-    redis.on("error", (thrown) => this.#lost(opening, redisError(thrown)));
-    await redis.connect();
-    await this.#hooks.check?.(redis);
-    if (opening.endedBy) throw opening.endedBy;
-    opening.ready = redis;
-    this.#hooks.onOpen?.(redis);
-    return redis;
-  }
-
-  /** ioredis would end the connection politely, and wait; after an error there is nothing to wait for. */
-  #lost(opening: Opening, error: MsmError): void {
-    if (this.#current === opening) this.#current = undefined;
-    end(opening, error);
   }
 }
 
@@ -96,29 +86,76 @@ export interface ConnectionHooks {
   readonly onOpen?: (redis: Redis) => void;
 }
 
+/** A connection that takes commands. */
+export interface OpenRedis {
+  readonly redis: Redis;
+  readonly sender: RedisSender;
+  /** Gives the trouble that a command met, and ends the connection where that makes it useless. */
+  failed(thrown: unknown): MsmError;
+}
+
 /** A connection from its first step to its end. */
-interface Opening {
-  readonly promise: Promise<Redis>;
-  redis?: Redis;
-  /** The client, as soon as it takes commands. */
-  ready?: Redis;
-  endedBy?: MsmError;
+class Opening {
+  redis: Redis | undefined;
+  sender: RedisSender | undefined;
+  /** Whether it takes commands, or did. */
+  isReady = false;
+  /** Resolves when it takes commands. */
+  opened: Promise<void> | undefined;
+  readonly #onLost: (opening: Opening) => void;
+  #endedBy: MsmError | undefined;
+
+  constructor(onLost: (opening: Opening) => void) {
+    this.#onLost = onLost;
+  }
+
+  get isOver(): boolean {
+    const status = this.redis?.status;
+    return this.#endedBy !== undefined || status === "close" || status === "end";
+  }
+
+  open(address: RedisAddress, hooks: ConnectionHooks): void {
+    this.opened = this.#open(address, hooks);
+  }
+
+  failed(thrown: unknown): MsmError {
+    const error = this.#endedBy ?? redisError(thrown);
+    const isOfNoUse = !this.isReady || error.code === "MSM_ERR_STORAGE_PROTOCOL";
+    if (isOfNoUse || isFromReplica(error)) this.#lost(error);
+    return error;
+  }
+
+  end(error: MsmError): void {
+    this.#endedBy ??= error;
+    const { redis } = this;
+    if (!redis || redis.status === "end") return;
+    redis.disconnect();
+    // disconnect() only says goodbye: a peer that is hung or cut off would keep the socket open.
+    redis.stream?.destroy();
+  }
+
+  async #open(address: RedisAddress, hooks: ConnectionHooks): Promise<void> {
+    const library = await import("ioredis");
+    if (this.#endedBy) throw this.#endedBy;
+    const redis = createClient(library, address);
+    this.redis = redis;
+    redis.on("error", (thrown) => this.#lost(redisError(thrown)));
+    await redis.connect();
+    await hooks.check?.(redis);
+    if (this.#endedBy) throw this.#endedBy;
+    this.sender = new RedisSender(redis, library);
+    this.isReady = true;
+    hooks.onOpen?.(redis);
+  }
+
+  /** ioredis would end the connection politely, and wait; after an error there is nothing to wait for. */
+  #lost(error: MsmError): void {
+    this.#onLost(this);
+    this.end(error);
+  }
 }
 
-const isOver = ({ redis, endedBy }: Opening) =>
-  endedBy !== undefined || redis?.status === "close" || redis?.status === "end";
-
-function end(opening: Opening, error: MsmError): void {
-  opening.endedBy ??= error;
-  const { redis } = opening;
-  if (!redis || redis.status === "end") return;
-  redis.disconnect();
-  // disconnect() only says goodbye: a peer that is hung or cut off would keep the socket open.
-  redis.stream?.destroy();
-}
-
-async function createClient({ url, options }: RedisAddress): Promise<Redis> {
-  const { Redis: Client } = await import("ioredis");
+function createClient({ Redis: Client }: RedisLibrary, { url, options }: RedisAddress): Redis {
   const settings = {
     // RESP2 is all that the scripts need, and every Redis speaks it.
     protocol: 2,

@@ -1,9 +1,8 @@
-import type { Redis } from "ioredis";
 import { MsmError } from "../errors.js";
-import { withDeadline } from "./deadline.js";
+import { type Deadlines, deadlinesOf, withDeadline } from "./deadline.js";
 import type { RedisDeployment } from "./redis-address.js";
-import { type RedisCommand, sendCommand } from "./redis-command.js";
-import { type RedisAddress, RedisConnection } from "./redis-connection.js";
+import type { RedisCommand } from "./redis-command.js";
+import { type OpenRedis, type RedisAddress, RedisConnection } from "./redis-connection.js";
 import { isFromReplica, redirectionOf, reopenedError } from "./redis-errors.js";
 import { RedisReleases } from "./redis-releases.js";
 import { checkRole } from "./redis-role.js";
@@ -20,12 +19,16 @@ export class SingleRedis implements RedisServers {
   readonly #forPing: RedisConnection;
   readonly #releases: RedisReleases;
   readonly #sentinels: RedisSentinels | undefined;
+  readonly #deadlines: Deadlines;
+  /** Where the time of an operation is over, the connection ends: nothing behind a late reply is of use. */
+  readonly #drop = (error: MsmError) => this.#main.drop(error);
   /** Of the server that the connection for operations was opened to last. */
   #run: unknown;
   #isClusterKnown = false;
 
   constructor(deployment: Exclude<RedisDeployment, { kind: "cluster" }>, parts: RedisServersParts) {
     this.#parts = parts;
+    this.#deadlines = deadlinesOf(parts.timeoutMs);
     const { address, sentinels } = wayTo(deployment, parts.timeoutMs);
     this.#sentinels = sentinels;
     this.#releases = new RedisReleases(address);
@@ -45,13 +48,51 @@ export class SingleRedis implements RedisServers {
     this.#within("connect", this.#main, async () => undefined).catch(() => undefined);
   }
 
-  async perform<T>(verb: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T> {
+  perform<T>(verb: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T> {
+    const { open } = this.#main;
+    return open === undefined
+      ? this.#performOpening(verb, command, read)
+      : this.#performOn(open, verb, command, read);
+  }
+
+  /** Where the time is over, ioredis has what was sent reject, as the connection ends. */
+  #performOn<T>(
+    open: OpenRedis,
+    verb: string,
+    command: RedisCommand,
+    read: (reply: unknown) => T,
+  ): Promise<T> {
+    const deadline = this.#deadlines.start(`redis ${verb}`, this.#drop);
+    const answered = (reply: unknown) => {
+      deadline.settle();
+      try {
+        return read(reply);
+      } catch (thrown) {
+        throw open.failed(thrown);
+      }
+    };
+    return open.sender.sendOnce(command).then(answered, async (thrown) => {
+      try {
+        return read(await open.sender.sendWhole(command, thrown));
+      } catch (again) {
+        throw this.#noted(open.failed(again));
+      } finally {
+        deadline.settle();
+      }
+    });
+  }
+
+  async #performOpening<T>(verb: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T> {
     try {
-      return await this.#within(verb, this.#main, (redis) => sendCommand(redis, command).then(read));
+      return await this.#within(verb, this.#main, async (_, sender) => read(await sender.send(command)));
     } catch (error) {
-      if (error instanceof MsmError && redirectionOf(error) !== undefined) this.#warnOfCluster();
-      throw error;
+      throw this.#noted(error);
     }
+  }
+
+  #noted(error: unknown): unknown {
+    if (error instanceof MsmError && redirectionOf(error) !== undefined) this.#warnOfCluster();
+    return error;
   }
 
   async ping(): Promise<unknown> {
@@ -89,7 +130,11 @@ export class SingleRedis implements RedisServers {
   }
 
   /** Where the time is over, the connection ends: nothing behind a late reply is of use. */
-  #within<T>(verb: string, connection: RedisConnection, run: (redis: Redis) => Promise<T>): Promise<T> {
+  #within<T>(
+    verb: string,
+    connection: RedisConnection,
+    run: Parameters<typeof connection.use<T>>[0],
+  ): Promise<T> {
     const start = () => connection.use(run);
     return withDeadline(`redis ${verb}`, this.#parts.timeoutMs, start, (error) => connection.drop(error));
   }

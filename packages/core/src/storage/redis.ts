@@ -10,7 +10,7 @@ import { redisScripts } from "./redis-scripts.js";
 import type { RedisServers, RedisServersParts } from "./redis-servers.js";
 import { SingleRedis } from "./redis-single.js";
 import type { Lease, LoadOptions, LoadResult, SaveOptions, SaveResult, Storage } from "./storage.js";
-import { leaseKey, storageKeys } from "./storage-keys.js";
+import { checkKey, leaseKey, recordKey } from "./storage-keys.js";
 
 export interface RedisStorageOptions {
   /**
@@ -66,32 +66,31 @@ class RedisStorage implements Storage {
     });
   }
 
-  async load(key: string, { lease, renewTtlMs }: LoadOptions = {}): Promise<LoadResult> {
-    const keys = storageKeys(key);
+  load(key: string, { lease, renewTtlMs }: LoadOptions = {}): Promise<LoadResult> {
+    const record = recordKey(key);
     if (!lease && renewTtlMs === undefined) {
-      return this.#perform("load", { name: "GET", keys: [keys.record], args: [] }, (reply) =>
+      return this.#perform("load", key, { name: "GET", keys: [record], args: [] }, (reply) =>
         loaded([2, reply]),
       );
     }
     const { token = "", ttlMs = 0 } = lease ?? {};
     const command: RedisCommand = {
       name: redisScripts.load,
-      keys: lease ? [keys.record, keys.lease] : [keys.record],
+      keys: lease ? [record, leaseKey(key)] : [record],
       args: [token, whole(ttlMs), whole(renewTtlMs ?? 0)],
     };
-    return this.#perform("load", command, loaded);
+    return this.#perform("load", key, command, loaded);
   }
 
-  async save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult> {
-    const keys = storageKeys(key);
+  save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult> {
     const expected = options.expect === "absent" ? "" : options.expect.version;
     const token = options.unlock ?? "";
     const command: RedisCommand = {
       name: redisScripts.save,
-      keys: token === "" ? [keys.record] : [keys.record, keys.lease],
+      keys: token === "" ? [recordKey(key)] : [recordKey(key), leaseKey(key)],
       args: [expected, asBuffer(record), whole(ttlMs), token],
     };
-    return this.#perform("save", command, (code) => {
+    return this.#perform("save", key, command, (code) => {
       if (code === 0) return { kind: "stored", revision: { version: versionOf(record) } };
       if (code === 1) return { kind: "conflict" };
       if (code === 2) return { kind: "gone" };
@@ -99,26 +98,34 @@ class RedisStorage implements Storage {
     });
   }
 
-  async putIfNewer(key: string, record: Uint8Array, ttlMs: number): Promise<boolean> {
-    const keys: RedisCommand["keys"] = [storageKeys(key).record];
+  putIfNewer(key: string, record: Uint8Array, ttlMs: number): Promise<boolean> {
     const args = [asBuffer(record), whole(ttlMs)];
-    return this.#perform("putIfNewer", { name: redisScripts.putIfNewer, keys, args }, isYes);
+    return this.#perform(
+      "putIfNewer",
+      key,
+      { name: redisScripts.putIfNewer, keys: [recordKey(key)], args },
+      isYes,
+    );
   }
 
-  async touch(key: string, ttlMs: number): Promise<boolean> {
-    const keys: RedisCommand["keys"] = [storageKeys(key).record];
-    return this.#perform("touch", { name: "PEXPIRE", keys, args: [whole(ttlMs)] }, isYes);
+  touch(key: string, ttlMs: number): Promise<boolean> {
+    const command: RedisCommand = { name: "PEXPIRE", keys: [recordKey(key)], args: [whole(ttlMs)] };
+    return this.#perform("touch", key, command, isYes);
   }
 
-  async renewLease(key: string, lease: Lease): Promise<boolean> {
-    const keys: RedisCommand["keys"] = [storageKeys(key).lease];
+  renewLease(key: string, lease: Lease): Promise<boolean> {
     const args = [lease.token, whole(lease.ttlMs)];
-    return this.#perform("renewLease", { name: redisScripts.renewLease, keys, args }, isYes);
+    return this.#perform(
+      "renewLease",
+      key,
+      { name: redisScripts.renewLease, keys: [leaseKey(key)], args },
+      isYes,
+    );
   }
 
-  async unlock(key: string, token: string): Promise<boolean> {
-    const keys: RedisCommand["keys"] = [storageKeys(key).lease];
-    return this.#perform("unlock", { name: redisScripts.unlock, keys, args: [token] }, isYes);
+  unlock(key: string, token: string): Promise<boolean> {
+    const command: RedisCommand = { name: redisScripts.unlock, keys: [leaseKey(key)], args: [token] };
+    return this.#perform("unlock", key, command, isYes);
   }
 
   onRelease(key: string, listener: () => void): () => void {
@@ -139,7 +146,12 @@ class RedisStorage implements Storage {
     await this.#servers.close(closedError());
   }
 
-  #perform<T>(verb: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T> {
+  #perform<T>(verb: string, key: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T> {
+    try {
+      checkKey(key);
+    } catch (refusal) {
+      return Promise.reject(refusal);
+    }
     if (this.#isLoaded && !this.#isClosed) return this.#servers.perform(verb, command, read);
     return this.#ready().then(() => this.#servers.perform(verb, command, read));
   }
@@ -170,7 +182,7 @@ function isYes(reply: unknown): boolean {
   throw nonsense();
 }
 
-const whole = (ms: number) => Math.ceil(ms);
+const whole = (ms: number) => String(Math.ceil(ms));
 
 const asBuffer = (record: Uint8Array) => Buffer.from(record.buffer, record.byteOffset, record.byteLength);
 

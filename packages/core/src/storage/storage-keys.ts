@@ -27,8 +27,11 @@ export function checkKey(key: string): void {
  */
 export function storageKeys(key: string): StorageKeys {
   checkKey(key);
-  return { record: `${key}:s`, lease: leaseKey(key), wanted: `${key}:w` };
+  return { record: recordKey(key), lease: leaseKey(key), wanted: `${key}:w` };
 }
+
+/** The key of the record on the server. It takes any key, as `leaseKey()` does. */
+export const recordKey = (key: string): string => `${key}:s`;
 
 /** The key of the lease on the server. Unlike `storageKeys()` it takes any key, for where nothing is sent. */
 export const leaseKey = (key: string): string => `${key}:l`;
