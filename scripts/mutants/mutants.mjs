@@ -137,8 +137,8 @@ export const mutants = [
       },
       {
         file: redis,
-        find: "{ name: redisScripts.unlock, keys, args: [token] }",
-        replace: '{ name: redisScripts.unlock, keys, args: ["locked"] }',
+        find: "{ name: redisScripts.unlock, keys: [leaseKey(key)], args: [token] }",
+        replace: '{ name: redisScripts.unlock, keys: [leaseKey(key)], args: ["locked"] }',
       },
     ],
     catchers: [
