@@ -772,8 +772,8 @@ export const mutants = [
     changes: [
       {
         file: `${core}/failover/ring-node.ts`,
-        find: 'const isAnother = this.#noteRun("operation", this.#storage.run);',
-        replace: "const isAnother = false;",
+        find: 'if (this.#noteRun("operation", this.#storage.run)) this.mayHaveLostRecords();',
+        replace: 'this.#noteRun("operation", this.#storage.run);',
       },
     ],
     catchers: [restartedNode("is not believed from its first answer on")],
@@ -846,8 +846,8 @@ export const mutants = [
     changes: [
       {
         file: recordWriter,
-        find: 'answer.kind === "found" && isNews(answer, replaces)',
-        replace: 'answer.kind === "found" && isNews(answer, replaces) && answer.record.version === ""',
+        find: 'answer.kind === "found" && isNews(answer, request)',
+        replace: 'answer.kind === "found" && isNews(answer, request) && answer.record.version === ""',
       },
     ],
     catchers: [

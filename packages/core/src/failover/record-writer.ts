@@ -2,7 +2,7 @@ import { MsmError } from "../errors.js";
 import { laterVersion, mostAncestors, type SessionRecord } from "../session/record.js";
 import type { SessionIdentity } from "../session/session-id.js";
 import { isTombstone, versionOf, writeIdOf } from "../storage/record-prefix.js";
-import type { Revision } from "../storage/storage.js";
+import type { Revision, SaveOptions, SaveResult } from "../storage/storage.js";
 import type { MissedRecords } from "./missed-records.js";
 import {
   checkAbsent,
@@ -45,8 +45,6 @@ export interface Replaced {
   readonly revision: Revision;
   /** Id of the node that it is known to be on. */
   readonly node: string;
-  /** Whether the version of a write is one that the new one contains. */
-  contains(writeId: string): boolean;
 }
 
 /** A record that is to be written. */
@@ -62,6 +60,8 @@ export interface WriteRequest {
   readonly node: string;
   /** The revision on that node that this write replaces; undefined for a session that was never stored. */
   readonly replaces: Replaced | undefined;
+  /** Whether the version of a write is one that this one contains. */
+  contains(writeId: string): boolean;
   /** Whether a record that is on no node any more is written again: only who holds the whole session may say so. */
   readonly recreate: boolean;
   /** Token of the lease on `node` that is given back with the write. */
@@ -98,7 +98,15 @@ export class RecordWriter {
     for (const node of this.#parts.ring.targets(request.node)) {
       try {
         const bytes = request.sealFor(node.id, failed.length);
-        if (node === home) return await this.#writeHome(node, request, bytes);
+        if (node === home) {
+          const expect = knownOn(node, request);
+          const saved = expect && (await this.#save(node, request, bytes, expect));
+          if (saved?.kind === "stored") {
+            const gaveBack = request.unlock !== undefined;
+            return this.#stored(node, request.identity, bytes, saved.revision, gaveBack);
+          }
+          return await this.#writeHome(node, request, bytes, saved);
+        }
         const news = await this.#newsBeside([node, ...failed], request);
         if (news !== undefined) return this.#outcomeOf(news, bytes);
         const result = await this.#writeElsewhere(node, request, bytes);
@@ -120,6 +128,7 @@ export class RecordWriter {
   async copy(identity: SessionIdentity, home: string, bytes: Uint8Array, ttlMs: number): Promise<CopyResult> {
     const { ring } = this.#parts;
     const homeNode = ring.node(home);
+    if (homeNode !== undefined && ring.nodes.length === 1) return alone;
     const rightful = ring.candidates(home)[1];
     for (const node of ring.targets(home)) {
       if (node === homeNode) continue;
@@ -135,7 +144,7 @@ export class RecordWriter {
       }
     }
     this.#keepFor(rightful, { identity, bytes, ttlMs });
-    return { kind: "alone" };
+    return alone;
   }
 
   /** Sees to it, in the background, that the node which a cookie names has a session's newest record as well. */
@@ -146,26 +155,36 @@ export class RecordWriter {
     this.#keepFor(named, { identity, bytes, ttlMs });
   }
 
-  async #writeHome(node: RingNode, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
-    const { identity, ttlMs, replaces, unlock } = request;
+  #save(
+    node: RingNode,
+    { identity, ttlMs, unlock }: WriteRequest,
+    bytes: Uint8Array,
+    expect: SaveOptions["expect"],
+  ): Promise<SaveResult> {
     const key = this.#reader.key(identity);
-    let expect = expected(replaces, node);
-    if (replaces !== undefined && replaces.node !== node.id) {
+    const options = unlock === undefined ? { expect } : { expect, unlock };
+    return node.run((storage) => storage.save(key, bytes, ttlMs, options));
+  }
+
+  /** @param refused why the node did not take what it was known to have; undefined where it was not asked yet */
+  async #writeHome(
+    node: RingNode,
+    request: WriteRequest,
+    bytes: Uint8Array,
+    refused: Exclude<SaveResult, { kind: "stored" }> | undefined,
+  ): Promise<WriteResult> {
+    const { identity, replaces, unlock } = request;
+    let saved: SaveResult | undefined = refused;
+    if (saved === undefined && replaces !== undefined) {
       // The number of a version says nothing about another node: two processes may have given it to two of them.
       const there = await this.#reader.inspect(identity, node);
-      if (there !== undefined && isNews(there, replaces)) return this.#outcomeOf(there, bytes);
-      expect = there?.revision ?? expect;
+      if (there !== undefined && isNews(there, request)) return this.#outcomeOf(there, bytes);
+      const expect = there?.revision ?? { version: replaces.revision.version };
+      saved = await this.#save(node, request, bytes, expect);
+      if (saved.kind === "stored")
+        return this.#stored(node, identity, bytes, saved.revision, unlock !== undefined);
     }
-    const saved = await node.run((storage) =>
-      storage.save(key, bytes, ttlMs, {
-        expect,
-        ...(unlock === undefined ? {} : { unlock }),
-      }),
-    );
-    if (saved.kind === "stored") {
-      return this.#stored(node, identity, bytes, saved.revision, unlock !== undefined);
-    }
-    if (saved.kind === "gone") return this.#writeAgain(node, request, bytes);
+    if (saved?.kind === "gone") return this.#writeAgain(node, request, bytes);
 
     const found = await this.#reader.inspect(identity, node);
     if (found === undefined) return this.#writeAgain(node, request, bytes);
@@ -177,7 +196,7 @@ export class RecordWriter {
    * the node has slept through a write, which may have been made up for this very moment.
    */
   async #writeOver(found: FoundRecord, request: WriteRequest, bytes: Uint8Array): Promise<WriteResult> {
-    return isNews(found, request.replaces)
+    return isNews(found, request)
       ? this.#outcomeOf(found, bytes)
       : this.#writeElsewhere(found.node, request, bytes);
   }
@@ -213,14 +232,14 @@ export class RecordWriter {
     const { identity, ttlMs, replaces } = request;
     for (let tries = 0; tries < mostTries; tries++) {
       const there = replaces && (await this.#reader.inspect(identity, node));
-      if (there !== undefined && isNews(there, replaces)) return this.#outcomeOf(there, bytes);
+      if (there !== undefined && isNews(there, request)) return this.#outcomeOf(there, bytes);
       // Over what was looked at only: another process may be writing here as well, with any number of a version.
       const saved = await node.run((storage) =>
         storage.save(this.#reader.key(identity), bytes, ttlMs, { expect: there?.revision ?? "absent" }),
       );
       if (saved.kind === "stored") return this.#stored(node, identity, bytes, saved.revision);
       const found = await this.#reader.inspect(identity, node);
-      if (found !== undefined && isNews(found, replaces)) return this.#outcomeOf(found, bytes);
+      if (found !== undefined && isNews(found, request)) return this.#outcomeOf(found, bytes);
     }
     throw new MsmError("MSM_ERR_STORAGE_REFUSED", `node ${node.id} neither took nor has the record`);
   }
@@ -231,16 +250,14 @@ export class RecordWriter {
    * @param asked nodes that were asked already, or are about to be
    * @returns the newest record on the other nodes, where it is one that the write does not contain
    */
-  async #newsBeside(
-    asked: readonly RingNode[],
-    { identity, node, replaces }: WriteRequest,
-  ): Promise<FoundRecord | undefined> {
-    if (replaces === undefined) return undefined;
+  async #newsBeside(asked: readonly RingNode[], request: WriteRequest): Promise<FoundRecord | undefined> {
+    if (request.replaces === undefined) return undefined;
+    const { identity } = request;
     const others = this.#parts.ring
-      .candidates(node)
+      .candidates(request.node)
       .filter((other) => other.reachable && !asked.includes(other));
     const answers = await Promise.all(others.map((other) => this.#reader.ask(identity, other)));
-    return newestOf(answers.filter((answer) => answer.kind === "found" && isNews(answer, replaces)));
+    return newestOf(answers.filter((answer) => answer.kind === "found" && isNews(answer, request)));
   }
 
   /** A node has this version or a newer one. Ours, whose reply was lost, is stored; another's must be merged. */
@@ -295,13 +312,15 @@ export class RecordWriter {
   }
 }
 
+const alone: CopyResult = { kind: "alone" };
+
 /** A record changes under the hands of whoever writes it; more often than that it does not. */
 const mostTries = 3;
 
 /** True where a record is neither older than the version that a write replaces, nor one that the write contains. */
-const isNews = (found: FoundRecord, replaces: Replaced | undefined): boolean =>
-  replaces === undefined ||
-  (found.revision.version >= replaces.revision.version && !replaces.contains(found.record.writeId));
+const isNews = (found: FoundRecord, request: WriteRequest): boolean =>
+  request.replaces === undefined ||
+  (found.revision.version >= request.replaces.revision.version && !request.contains(found.record.writeId));
 
 /** Whether a version is this write, or says that it contains it. */
 const isWriteIn = ({ writeId, ancestors }: SessionRecord, bytes: Uint8Array): boolean =>
@@ -311,8 +330,8 @@ const isWriteIn = ({ writeId, ancestors }: SessionRecord, bytes: Uint8Array): bo
 const isFarBehind = (bytes: Uint8Array, later: SessionRecord): boolean =>
   later.version > laterVersion(versionOf(bytes), mostAncestors);
 
-/** What a node must have: it gave the revision itself, or is only known to have that version. */
-function expected(replaces: Replaced | undefined, node: RingNode): Revision | "absent" {
+/** What a node is known to have; undefined where it has to be looked at first. */
+function knownOn(node: RingNode, { replaces }: WriteRequest): Revision | "absent" | undefined {
   if (replaces === undefined) return "absent";
-  return replaces.node === node.id ? replaces.revision : { version: replaces.revision.version };
+  return replaces.node === node.id ? replaces.revision : undefined;
 }

@@ -189,24 +189,23 @@ export class RingNode {
   }
 
   /** Runs one operation and learns from how it went. Rejects as the operation does. */
-  async run<T>(operation: (storage: Storage) => Promise<T>): Promise<T> {
+  run<T>(operation: (storage: Storage) => Promise<T>): Promise<T> {
     this.#operations++;
     const startedMs = this.#now();
-    try {
-      if (this.#isRetired) throw retiredError(this.id);
-      const result = await operation(this.#storage);
-      this.#failures = 0;
-      const isAnother = this.#noteRun("operation", this.#storage.run);
-      if (isAnother) this.mayHaveLostRecords();
-      return result;
-    } catch (thrown) {
-      const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
-      this.#noteFailure(error);
-      throw error;
-    } finally {
-      this.#noteLatency(this.#now() - startedMs);
-      if (--this.#operations === 0) this.#noteIdle();
-    }
+    const running = this.#isRetired ? Promise.reject(retiredError(this.id)) : begun(operation, this.#storage);
+    return running.then(
+      (result) => {
+        this.#noteAnswer();
+        this.#noteDone(startedMs);
+        return result;
+      },
+      (thrown: unknown) => {
+        const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
+        this.#noteFailure(error);
+        this.#noteDone(startedMs);
+        throw error;
+      },
+    );
   }
 
   /** Asks the node now whether it answers. @returns whether it can be reached */
@@ -283,6 +282,16 @@ export class RingNode {
     this.#closed = true;
     this.#stopTimer();
     await this.#storage.close();
+  }
+
+  #noteAnswer(): void {
+    this.#failures = 0;
+    if (this.#noteRun("operation", this.#storage.run)) this.mayHaveLostRecords();
+  }
+
+  #noteDone(startedMs: number): void {
+    this.#noteLatency(this.#now() - startedMs);
+    if (--this.#operations === 0) this.#noteIdle();
   }
 
   #noteFailure(error: MsmError): void {
@@ -454,6 +463,15 @@ export class RingNode {
 
   #now(): number {
     return this.#parts.clock.monotonicMs();
+  }
+}
+
+/** Storages that are given to us may throw. */
+function begun<T>(operation: (storage: Storage) => Promise<T>, storage: Storage): Promise<T> {
+  try {
+    return operation(storage);
+  } catch (thrown) {
+    return Promise.reject(thrown);
   }
 }
 

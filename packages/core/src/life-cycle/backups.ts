@@ -39,8 +39,18 @@ export class Backups {
    * Resolves when the change of that number is on a node, or the session was destroyed.
    * @throws MsmError as `save()`; the session then stays unsaved
    */
-  async upTo(local: LocalSession, change: number): Promise<Saved["kind"]> {
+  upTo(local: LocalSession, change: number): Promise<Saved["kind"]> {
+    const { live } = local;
     local.unsavedSinceMs ??= this.#parts.clock.monotonicMs();
+    if (!live.isSaved(change) && !live.destroyed) {
+      const run = this.#runs.get(local) ?? this.#start(local);
+      if (run.upTo >= change) return run.done;
+    }
+    return this.#waitUpTo(local, change);
+  }
+
+  /** As `upTo`, where the save that is under way may not be the one to wait for. */
+  async #waitUpTo(local: LocalSession, change: number): Promise<Saved["kind"]> {
     while (!local.live.isSaved(change)) {
       if (local.live.destroyed) return "ended";
       const run = this.#runs.get(local) ?? this.#start(local);

@@ -1,7 +1,7 @@
 import type { Parts } from "../parts.js";
 import type { LiveSession } from "../session/live-session.js";
 import type { Successor, SuccessorPlace } from "../session/record.js";
-import { mergeWith, replacedBy } from "./save.js";
+import { containedIn, mergeWith } from "./save.js";
 
 /** How long an id that was given up leads to the session under its new id. */
 const graceMs = 10_000;
@@ -49,7 +49,8 @@ export async function endUnlessNewer(live: LiveSession, end: Uint8Array, parts: 
     sealFor: () => end,
     ttlMs: parts.ring.longestRecordLifeMs,
     node: live.node,
-    replaces: replacedBy(live),
+    replaces: stored,
+    contains: containedIn(live),
     recreate: true,
   });
   // Where this process has saved meanwhile, what the node said was true before.

@@ -6,6 +6,9 @@ import type { SessionIdentity } from "../session/session-id.js";
 import type { CommitResult } from "./exchange.js";
 import type { OpenExchanges } from "./open-exchanges.js";
 
+/** What became of a commit that did not fail. */
+export type Outcome = Exclude<CommitResult["outcome"], "failed">;
+
 /** What a mode does for the sessions of one exchange. Chosen once, at start-up: sticky or non-sticky. */
 export interface Keeper {
   /** Where the end of each exchange is counted. */
@@ -26,11 +29,7 @@ export interface Keeper {
    * @param lock what lets the next request in as soon as that does no harm; undefined where the request keeps its lock
    * @throws MsmError where it cannot
    */
-  keep(
-    live: LiveSession,
-    change: number,
-    lock: SessionLock | undefined,
-  ): CommitResult["outcome"] | Promise<CommitResult["outcome"]>;
+  keep(live: LiveSession, change: number, lock: SessionLock | undefined): Outcome | Promise<Outcome>;
   /**
    * Ends a session on all nodes and in this process.
    * @param successor where the session goes on under a new id, to which the old one leads for a while

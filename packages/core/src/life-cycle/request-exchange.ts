@@ -15,12 +15,19 @@ import type {
   SessionExchange,
   SessionRequest,
 } from "./exchange.js";
-import type { Keeper } from "./keeper.js";
+import type { Keeper, Outcome } from "./keeper.js";
 import { create, goneError, type Heritage } from "./load.js";
 import { destroyWithHeirs, endFormer, heirOf, type Renewal, renewed, unlessOutage } from "./renewal.js";
 import { RequestSession, type SessionHandle } from "./request-session.js";
 
-const unneeded: CommitResult = { outcome: "unneeded" };
+/** Made once for all: most commits say the same. */
+const results: Readonly<Record<Outcome, CommitResult>> = {
+  unneeded: { outcome: "unneeded" },
+  stored: { outcome: "stored" },
+  kept: { outcome: "kept" },
+  discarded: { outcome: "discarded" },
+};
+const { unneeded } = results;
 const noCommits: Promise<CommitResult> = Promise.resolve(unneeded);
 const done: Promise<void> = Promise.resolve();
 
@@ -188,10 +195,14 @@ export class RequestExchange implements SessionExchange, SessionHandle {
   }
 
   async #run(keepLease: boolean, takingLock: Promise<void> | undefined): Promise<CommitResult> {
-    const hasNoLock = this.#lock === undefined && takingLock === undefined;
-    const result = await (hasNoLock
-      ? this.#commitOnce(undefined)
-      : this.#commitLocked(keepLease, takingLock));
+    if (takingLock !== undefined) await takingLock.catch(() => {}); // whoever called lock() hears of it
+    let result: CommitResult;
+    try {
+      result = await this.#commitOnce(keepLease ? undefined : this.#lock?.lock);
+    } catch (thrown) {
+      result = this.#failedBy(thrown);
+    }
+    if (!keepLease && this.#lock !== undefined) void this.release();
     this.#commitsUnderWay--;
     return result;
   }
@@ -204,13 +215,6 @@ export class RequestExchange implements SessionExchange, SessionHandle {
   /** Whether there are sessions whose end is to be seen to. */
   get #isEnding(): boolean {
     return this.#ending !== undefined || this.#unended.size > 0;
-  }
-
-  async #commitLocked(keepLease: boolean, takingLock: Promise<void> | undefined): Promise<CommitResult> {
-    if (takingLock !== undefined) await takingLock.catch(() => {}); // whoever called lock() hears of it
-    const result = await this.#commitOnce(keepLease ? undefined : this.#lock?.lock);
-    if (!keepLease) void this.release();
-    return result;
   }
 
   end(): Promise<void> {
@@ -307,27 +311,49 @@ export class RequestExchange implements SessionExchange, SessionHandle {
 
   // --- commit -----------------------------------------------------------------------------------------------------
 
-  async #commitOnce(lock: SessionLock | undefined): Promise<CommitResult> {
-    if (this.#lost !== undefined) return { outcome: "failed", error: this.#lost };
+  /** Gives a promise only for what has to be waited for, and of no more steps than that has. @throws MsmError */
+  #commitOnce(lock: SessionLock | undefined): CommitResult | Promise<CommitResult> {
+    if (this.#lost !== undefined) throw this.#lost;
+    if (this.#isEnding || this.#renewals.length > 0) return this.#commitWithEnds(lock);
+    if (!this.#isFolded) this.#fold(this.#view);
+    this.#isFolded = false;
+    const first = this.#keepOnce(lock);
+    return first instanceof Promise
+      ? first.then((outcome) => this.#kept(outcome, lock))
+      : this.#kept(first, lock);
+  }
+
+  #kept(outcome: Outcome, lock: SessionLock | undefined): CommitResult | Promise<CommitResult> {
+    this.#checkRefusal();
+    if (outcome === "discarded")
+      return this.#keepElsewhere(lock).then((elsewhere) => this.#committed(elsewhere));
+    return this.#committed(outcome);
+  }
+
+  async #commitWithEnds(lock: SessionLock | undefined): Promise<CommitResult> {
     const view = this.#view;
     // A regenerate() while this commit is under way is the next one's.
     const renewals = this.#renewals;
-    try {
-      if (this.#isEnding) await (this.#ending ?? this.#endAll());
-      if (!this.#isFolded) this.#fold(view);
-      this.#isFolded = false;
-      const kept = await this.#keep(lock);
-      const isGone = renewals.length > 0 && !(await this.#endFormers(renewals));
-      const outcome = isGone ? "discarded" : kept;
-      this.#noteCommitted();
-      return outcome === "unneeded" ? unneeded : { outcome };
-    } catch (thrown) {
-      const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
-      this.#failed = true;
-      if (error.code === "MSM_ERR_CONFLICT") this.#lost = error;
-      this.#parts.events.emit("commitFailed", { session: view.live.identity.name, error });
-      return { outcome: "failed", error };
-    }
+    if (this.#isEnding) await (this.#ending ?? this.#endAll());
+    if (!this.#isFolded) this.#fold(view);
+    this.#isFolded = false;
+    const kept = await this.#keep(lock);
+    const isGone = renewals.length > 0 && !(await this.#endFormers(renewals));
+    return this.#committed(isGone ? "discarded" : kept);
+  }
+
+  #committed(outcome: Outcome): CommitResult {
+    this.#noteCommitted();
+    return results[outcome];
+  }
+
+  #failedBy(thrown: unknown): CommitResult {
+    const error = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
+    if (error === this.#lost) return { outcome: "failed", error };
+    this.#failed = true;
+    if (error.code === "MSM_ERR_CONFLICT") this.#lost = error;
+    this.#parts.events.emit("commitFailed", { session: this.#view.live.identity.name, error });
+    return { outcome: "failed", error };
   }
 
   /** Puts what the request did into the session. @throws MsmError as `SessionView.fold` */
@@ -350,22 +376,35 @@ export class RequestExchange implements SessionExchange, SessionHandle {
     return this.#owed === 0 || this.#view.live.isSaved(this.#owed);
   }
 
-  async #keep(lock: SessionLock | undefined): Promise<CommitResult["outcome"]> {
-    for (;;) {
-      const { live } = this.#view;
+  async #keep(lock: SessionLock | undefined): Promise<Outcome> {
+    const outcome = await this.#keepOnce(lock);
+    this.#checkRefusal();
+    return outcome === "discarded" ? this.#keepElsewhere(lock) : outcome;
+  }
+
+  #keepOnce(lock: SessionLock | undefined): Outcome | Promise<Outcome> {
+    const { live } = this.#view;
+    this.#checkRefusal();
+    if (this.#isSafe) return "unneeded";
+    if (live.destroyed) return "discarded";
+    const isLocked = this.#lock?.id === live.identity.id;
+    return this.#keepLive(live, isLocked ? lock : undefined);
+  }
+
+  /** Where the session goes on under a new id, what was changed goes there. */
+  async #keepElsewhere(lock: SessionLock | undefined): Promise<Outcome> {
+    while (await this.#moveOn()) {
+      if (this.#owed === 0) {
+        // It was taken along by another request, whose save need not be done yet.
+        const { live: next } = this.#view;
+        if (!next.unsaved) return "stored";
+        this.#owed = next.changes;
+      }
+      const outcome = await this.#keepOnce(lock);
       this.#checkRefusal();
-      if (this.#isSafe) return "unneeded";
-      const isLocked = this.#lock?.id === live.identity.id;
-      const outcome = live.destroyed ? "discarded" : await this.#keepLive(live, isLocked ? lock : undefined);
-      this.#checkRefusal();
-      // Where the session goes on under a new id, what was changed goes there.
-      if (outcome !== "discarded" || !(await this.#moveOn())) return outcome;
-      if (this.#owed > 0) continue;
-      // It was taken along by another request, whose save need not be done yet.
-      const { live: next } = this.#view;
-      if (!next.unsaved) return "stored";
-      this.#owed = next.changes;
+      if (outcome !== "discarded") return outcome;
     }
+    return "discarded";
   }
 
   #keepLive(live: LiveSession, lock: SessionLock | undefined): ReturnType<Keeper["keep"]> {

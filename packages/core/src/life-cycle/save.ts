@@ -1,6 +1,6 @@
 import { MsmError } from "../errors.js";
 import type { Ended, FoundRecord } from "../failover/node-reader.js";
-import type { Replaced } from "../failover/record-writer.js";
+import type { WriteRequest, WriteResult } from "../failover/record-writer.js";
 import type { SessionLock } from "../locking/session-lock.js";
 import type { Parts } from "../parts.js";
 import {
@@ -10,9 +10,10 @@ import {
   emptyTable,
   isSameTable,
 } from "../session/attribute-table.js";
-import type { LiveSession } from "../session/live-session.js";
+import type { LiveSession, StoredState } from "../session/live-session.js";
 import type { EncodedConflict } from "../session/merge.js";
 import { laterVersion, newWriteId, nextVersion, recordOverheadBytes } from "../session/record.js";
+import type { SessionIdentity } from "../session/session-id.js";
 import { goneError, storedState } from "./load.js";
 
 /** What a save left behind. */
@@ -58,59 +59,22 @@ const longestPauseMs = 50;
 export async function save(live: LiveSession, context: SaveContext, parts: Parts): Promise<Saved> {
   for (let merges = 0; merges < mostMerges; merges++) {
     if (merges >= hastyMerges) await pauseAfter(merges, parts);
-    const before = live.stored;
-    const { changes, table, idleTimeoutMs, contained: ancestors } = live;
-    const writeId = newWriteId();
-    const version = {
-      version: nextVersion(before?.revision.version),
-      writeId,
-      ancestors,
-      table,
-      idleTimeoutMs,
-    };
-    // A node that took it without saying so has it under a lower version, and will get this one.
-    const sealFor = (home: string, failed: number) =>
-      seal(live, later(version, failed), home, context, parts);
-    const ttlMs = timeToLiveMs(live, context, parts);
-    const home = homeOf(live, parts);
-    const unlock = context.lock?.tokenFor(home);
+    const write = new SessionWrite(live, context, parts);
     // Whoever looks at the session meanwhile may find it there before its answer is here.
-    live.noteUnderWay(writeId, table);
-    const result = await parts.replicas
-      .write({
-        identity: live.identity,
-        sealFor,
-        ttlMs,
-        node: home,
-        replaces: replacedBy(live),
-        recreate: context.recreate,
-        unlock,
-      })
-      .catch((error: unknown) => {
-        const refused = error instanceof MsmError && error.code === "MSM_ERR_STORAGE_REFUSED";
-        live.noteAnswered(writeId);
-        if (!refused) live.noteUncertain(writeId, table);
-        throw error;
-      });
-    live.noteAnswered(writeId);
-
+    live.noteUnderWay(write.writeId, write.table);
+    let result: WriteResult;
+    try {
+      result = await parts.replicas.write(write);
+      live.noteAnswered(write.writeId);
+    } catch (error) {
+      const refused = error instanceof MsmError && error.code === "MSM_ERR_STORAGE_REFUSED";
+      live.noteAnswered(write.writeId);
+      if (!refused) live.noteUncertain(write.writeId, write.table);
+      throw error;
+    }
     switch (result.kind) {
-      case "stored": {
-        const from = live.node;
-        const { bytes } = result;
-        if (result.gaveBack) context.lock?.noteGivenBack();
-        const { node, revision } = result;
-        const state = { writeId, ancestors, table, idleTimeoutMs, node: node.id, revision };
-        live.markSaved(state, changes);
-        tell(live, before === undefined, from, parts);
-        // What is left behind there must not be taken for the newest when this node is away.
-        if (before !== undefined && from !== live.node) live.noteLookedForOn(from);
-        // The cookie that is out may be all that is left to find the session by.
-        for (const node of live.lookedForOn) {
-          if (node !== live.node) parts.replicas.follow(node, live.identity, bytes, ttlMs);
-        }
-        return { kind: "stored", bytes, ttlMs, replaced: before?.table ?? emptyTable };
-      }
+      case "stored":
+        return noteStored(live, write, result, context, parts);
       case "ended":
         return result;
       case "gone":
@@ -127,6 +91,73 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
   );
 }
 
+/** One write of a session's newest state, as the session was when it began. */
+class SessionWrite implements WriteRequest {
+  readonly identity: SessionIdentity;
+  readonly changes: number;
+  readonly version: string;
+  readonly writeId = newWriteId();
+  readonly ancestors: readonly string[];
+  readonly table: AttributeTable;
+  readonly idleTimeoutMs: number;
+  readonly ttlMs: number;
+  readonly node: string;
+  readonly replaces: StoredState | undefined;
+  readonly recreate: boolean;
+  readonly unlock: string | undefined;
+  readonly #live: LiveSession;
+  readonly #route: string;
+  readonly #parts: Parts;
+
+  constructor(live: LiveSession, context: SaveContext, parts: Parts) {
+    this.identity = live.identity;
+    this.changes = live.changes;
+    this.version = nextVersion(live.stored?.revision.version);
+    this.ancestors = live.contained;
+    this.table = live.table;
+    this.idleTimeoutMs = live.idleTimeoutMs;
+    this.ttlMs = timeToLiveMs(live, context, parts);
+    this.node = homeOf(live, parts);
+    this.replaces = live.stored;
+    this.recreate = context.recreate;
+    this.unlock = context.lock?.tokenFor(this.node);
+    this.#live = live;
+    this.#route = context.route;
+    this.#parts = parts;
+  }
+
+  /** A node that took it without saying so has it under a lower version, and will get this one. */
+  sealFor(home: string, failed: number): Uint8Array {
+    const version = failed === 0 ? this.version : laterVersion(this.version, failed);
+    return seal(this.#live, this, version, home, this.#route, this.#parts);
+  }
+
+  contains(writeId: string): boolean {
+    return this.ancestors.includes(writeId);
+  }
+}
+
+function noteStored(
+  live: LiveSession,
+  write: SessionWrite,
+  { node, revision, bytes, gaveBack }: Extract<WriteResult, { kind: "stored" }>,
+  context: SaveContext,
+  parts: Parts,
+): Saved {
+  const from = live.node;
+  const { writeId, ancestors, table, idleTimeoutMs, replaces, ttlMs } = write;
+  if (gaveBack) context.lock?.noteGivenBack();
+  live.markSaved({ writeId, ancestors, table, idleTimeoutMs, node: node.id, revision }, write.changes);
+  tell(live, replaces === undefined, from, parts);
+  // What is left behind there must not be taken for the newest when this node is away.
+  if (replaces !== undefined && from !== live.node) live.noteLookedForOn(from);
+  // The cookie that is out may be all that is left to find the session by.
+  for (const other of live.lookedForOn) {
+    if (other !== live.node) parts.replicas.follow(other, live.identity, bytes, ttlMs);
+  }
+  return { kind: "stored", bytes, ttlMs, replaced: replaces?.table ?? emptyTable };
+}
+
 /**
  * Puts what was last stored where it should be now, as the very version that it was: its node went down, or has lost
  * it. Does not count as a change, so a process that lost the session to another meanwhile cannot win with it.
@@ -140,13 +171,14 @@ export async function restore(
 ): Promise<{ readonly kind: "stored" | "newer" } | Ended> {
   const { stored } = live;
   if (stored === undefined) return { kind: "stored" };
-  const version = { ...stored, version: stored.revision.version };
+  const { revision, ...version } = stored;
   const result = await parts.replicas.write({
     identity: live.identity,
-    sealFor: (home) => seal(live, version, home, context, parts),
+    sealFor: (home) => seal(live, version, revision.version, home, context.route, parts),
     ttlMs: timeToLiveMs(live, context, parts),
     node: live.node,
-    replaces: replacedBy(live),
+    replaces: stored,
+    contains: containedIn(live),
     recreate: true,
   });
   // Neither taken nor there: what is in memory is all there is of the session, and must not be given up for it.
@@ -229,9 +261,9 @@ function pauseAfter(merges: number, { clock, random }: Parts): Promise<void> {
   return new Promise((resolve) => void clock.after(random() * mostMs, resolve));
 }
 
-/** The version that a write of this session replaces. */
-export function replacedBy({ stored, contained }: LiveSession): Replaced | undefined {
-  return stored && { ...stored, contains: (writeId) => contained.includes(writeId) };
+/** Tells of a write whether the session, as it is now, contains its version. */
+export function containedIn({ contained }: LiveSession): (writeId: string) => boolean {
+  return (writeId) => contained.includes(writeId);
 }
 
 /** How long the nodes shall keep the record: what is left of the idle timeout, or of the absolute one. */
@@ -240,29 +272,21 @@ function timeToLiveMs(live: LiveSession, { idleForMs = 0 }: SaveContext, { clock
   return Math.max(1, Math.min(live.idleTimeoutMs - idleForMs, leftMs));
 }
 
-interface Version {
-  readonly version: string;
-  readonly writeId: string;
-  readonly ancestors: readonly string[];
-  readonly table: AttributeTable;
-  readonly idleTimeoutMs: number;
-}
-
-const later = (version: Version, count: number): Version =>
-  count === 0 ? version : { ...version, version: laterVersion(version.version, count) };
+/** What of a session one version has. */
+type Content = Pick<StoredState, "writeId" | "ancestors" | "table" | "idleTimeoutMs">;
 
 function seal(
   live: LiveSession,
-  version: Version,
+  { writeId, ancestors, table, idleTimeoutMs }: Content,
+  version: string,
   home: string,
-  { route }: SaveContext,
+  route: string,
   parts: Parts,
 ): Uint8Array {
   // Folding has checked it, but a merge may have made it too large since.
-  checkTableSize(version.table, parts.options.maxRecordBytes - recordOverheadBytes);
-  const { version: number, writeId, ancestors, table, idleTimeoutMs } = version;
+  checkTableSize(table, parts.options.maxRecordBytes - recordOverheadBytes);
   return parts.sealer.seal(live.identity, {
-    version: number,
+    version,
     writeId,
     ancestors,
     table,
