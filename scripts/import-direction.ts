@@ -33,7 +33,7 @@ const coreRows: readonly (readonly string[])[] = [
   ["locking", "failover", "cookie"],
   ["session"],
   ["storage", "codec"],
-  ["background", "mac", "milliseconds", "random-text", "recent-map", "within"],
+  ["background", "due-list", "mac", "milliseconds", "random-text", "recent-map", "small-map", "within"],
   ["errors", "events", "clock"],
 ];
 

@@ -90,23 +90,45 @@ export class RecordWriter {
    * that has nothing newer.
    * @throws MsmError of the storage where no node took it; the write may have been applied all the same
    */
-  async write(request: WriteRequest): Promise<WriteResult> {
-    this.#parts.ring.noteRecordLife(request.ttlMs);
+  write(request: WriteRequest): Promise<WriteResult> {
+    const { ring } = this.#parts;
+    ring.noteRecordLife(request.ttlMs);
+    const home = ring.node(request.node);
+    const expect = home === undefined ? undefined : knownOn(home, request);
+    const isUsual = home !== undefined && expect !== undefined && ring.targets(request.node)[0] === home;
+    return isUsual ? this.#writeWhereKnown(home, request, expect) : this.#writeWherePossible(request, []);
+  }
+
+  /** What nearly every write is: its node can be reached, and has what the write replaces. */
+  async #writeWhereKnown(
+    home: RingNode,
+    request: WriteRequest,
+    expect: SaveOptions["expect"],
+  ): Promise<WriteResult> {
+    try {
+      const bytes = request.sealFor(home.id, 0);
+      const saved = await this.#save(home, request, bytes, expect);
+      return saved.kind === "stored"
+        ? this.#stored(home, request.identity, bytes, saved.revision, request.unlock !== undefined)
+        : await this.#writeHome(home, request, bytes, saved);
+    } catch (thrown) {
+      return this.#writeWherePossible(request, [home], MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE"));
+    }
+  }
+
+  /** @param failed nodes that were tried in vain, for the reason of `trouble` */
+  async #writeWherePossible(
+    request: WriteRequest,
+    failed: RingNode[],
+    trouble?: MsmError,
+  ): Promise<WriteResult> {
     const home = this.#parts.ring.node(request.node);
-    let trouble: MsmError | undefined;
-    const failed: RingNode[] = [];
+    let lastTrouble = trouble;
     for (const node of this.#parts.ring.targets(request.node)) {
+      if (failed.includes(node)) continue;
       try {
         const bytes = request.sealFor(node.id, failed.length);
-        if (node === home) {
-          const expect = knownOn(node, request);
-          const saved = expect && (await this.#save(node, request, bytes, expect));
-          if (saved?.kind === "stored") {
-            const gaveBack = request.unlock !== undefined;
-            return this.#stored(node, request.identity, bytes, saved.revision, gaveBack);
-          }
-          return await this.#writeHome(node, request, bytes, saved);
-        }
+        if (node === home) return await this.#writeHome(node, request, bytes);
         const news = await this.#newsBeside([node, ...failed], request);
         if (news !== undefined) return this.#outcomeOf(news, bytes);
         const result = await this.#writeElsewhere(node, request, bytes);
@@ -117,11 +139,11 @@ export class RecordWriter {
         }
         return result;
       } catch (thrown) {
-        trouble = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
+        lastTrouble = MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE");
         failed.push(node);
       }
     }
-    throw trouble ?? new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "no storage node can be reached");
+    throw lastTrouble ?? new MsmError("MSM_ERR_STORAGE_UNAVAILABLE", "no storage node can be reached");
   }
 
   /** Puts a copy of what was written to `home` on the next node that can be reached. */
@@ -166,25 +188,28 @@ export class RecordWriter {
     return node.run((storage) => storage.save(key, bytes, ttlMs, options));
   }
 
-  /** @param refused why the node did not take what it was known to have; undefined where it was not asked yet */
+  /** @param refused why the node did not take what it was known to have; default: it was not asked yet */
   async #writeHome(
     node: RingNode,
     request: WriteRequest,
     bytes: Uint8Array,
-    refused: Exclude<SaveResult, { kind: "stored" }> | undefined,
+    refused?: SaveResult,
   ): Promise<WriteResult> {
-    const { identity, replaces, unlock } = request;
-    let saved: SaveResult | undefined = refused;
-    if (saved === undefined && replaces !== undefined) {
-      // The number of a version says nothing about another node: two processes may have given it to two of them.
-      const there = await this.#reader.inspect(identity, node);
-      if (there !== undefined && isNews(there, request)) return this.#outcomeOf(there, bytes);
-      const expect = there?.revision ?? { version: replaces.revision.version };
+    const { identity } = request;
+    let saved = refused;
+    if (saved === undefined) {
+      let expect = knownOn(node, request);
+      if (expect === undefined) {
+        // The number of a version says nothing about another node: two processes may have given it to two of them.
+        const there = await this.#reader.inspect(identity, node);
+        if (there !== undefined && isNews(there, request)) return this.#outcomeOf(there, bytes);
+        expect = there?.revision ?? { version: request.replaces!.revision.version };
+      }
       saved = await this.#save(node, request, bytes, expect);
-      if (saved.kind === "stored")
-        return this.#stored(node, identity, bytes, saved.revision, unlock !== undefined);
     }
-    if (saved?.kind === "gone") return this.#writeAgain(node, request, bytes);
+    if (saved.kind === "stored")
+      return this.#stored(node, identity, bytes, saved.revision, request.unlock !== undefined);
+    if (saved.kind === "gone") return this.#writeAgain(node, request, bytes);
 
     const found = await this.#reader.inspect(identity, node);
     if (found === undefined) return this.#writeAgain(node, request, bytes);

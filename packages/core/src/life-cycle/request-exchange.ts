@@ -89,11 +89,11 @@ export class RequestExchange implements SessionExchange, SessionHandle {
   #hasChanged = false;
   #isCommitted = false;
   #endedHere = false;
-  readonly #entered: LiveSession[] = [];
+  #entered: LiveSession[] | undefined;
   /** Sessions under former ids, which end once the new one is stored. */
   #renewals: readonly Renewal[] = [];
   /** Sessions that `destroy()` was called for, and of whose end no node is known to know yet. */
-  readonly #unended = new Set<LiveSession>();
+  #unended: Set<LiveSession> | undefined;
   /** A `destroy()` that is under way. */
   #ending: Promise<void> | undefined;
   #view: SessionView;
@@ -214,7 +214,7 @@ export class RequestExchange implements SessionExchange, SessionHandle {
 
   /** Whether there are sessions whose end is to be seen to. */
   get #isEnding(): boolean {
-    return this.#ending !== undefined || this.#unended.size > 0;
+    return this.#ending !== undefined || (this.#unended !== undefined && this.#unended.size > 0);
   }
 
   end(): Promise<void> {
@@ -238,7 +238,7 @@ export class RequestExchange implements SessionExchange, SessionHandle {
     if (isKnown && this.#start.isLearnt === true && this.#start.isFound === true) {
       this.#parts.locking.learn(this.#start.request, this.#hasChanged);
     }
-    for (const live of this.#entered) this.#keeper.leave(live);
+    for (const live of this.#entered ?? []) this.#keeper.leave(live);
     this.#keeper.exchanges.end();
   }
 
@@ -256,7 +256,8 @@ export class RequestExchange implements SessionExchange, SessionHandle {
 
   #enter(live: LiveSession): SessionView {
     this.#keeper.enter(live);
-    this.#entered.push(live);
+    if (this.#entered === undefined) this.#entered = [live];
+    else this.#entered.push(live);
     const view = new SessionView(live);
     if (this.#lock !== undefined) this.#guard(view);
     return view;
@@ -519,6 +520,7 @@ export class RequestExchange implements SessionExchange, SessionHandle {
     this.#lost = undefined;
     this.#hasChanged = true;
     this.#endedHere = true;
+    this.#unended ??= new Set();
     for (const each of [...renewals.map(({ former }) => former), live]) this.#unended.add(each);
     const ending = this.#endAll().finally(() => {
       if (this.#ending === ending) this.#ending = undefined;
@@ -533,9 +535,9 @@ export class RequestExchange implements SessionExchange, SessionHandle {
    */
   async #endAll(): Promise<void> {
     const endings = await Promise.allSettled(
-      [...this.#unended].map(async (live) => {
+      [...(this.#unended ?? [])].map(async (live) => {
         await destroyWithHeirs(live, this.#keeper);
-        this.#unended.delete(live);
+        this.#unended?.delete(live);
       }),
     );
     for (const ending of endings) if (ending.status === "rejected") throw ending.reason;

@@ -25,6 +25,7 @@ import { heirOf } from "./renewal.js";
 import { noRequest, RequestExchange } from "./request-exchange.js";
 import { mergeWith, type Saved } from "./save.js";
 import { visitorKeeper } from "./visitor.js";
+import { WaitLimits } from "./wait-limits.js";
 
 /** What of the options is for sessions that live in a process. May change while they do. */
 export type InProcessOptions = Omit<ResolvedStickyOptions, "kind" | "route"> & {
@@ -363,6 +364,7 @@ function stickyKeeper(
   parts: Parts,
 ): Keeper {
   const { clock, events, ring } = parts;
+  const limits = new WaitLimits(clock, lateBackupError);
 
   return {
     exchanges,
@@ -404,7 +406,7 @@ function stickyKeeper(
         background.run(() => backUpLater(local, change).catch((error: unknown) => tellFailed(live, error)));
         return "stored";
       }
-      return within(options.backupTimeoutMs, backUp(local, change));
+      return limits.within(options.backupTimeoutMs, backUp(local, change));
     },
 
     find: findHeir,
@@ -467,25 +469,10 @@ function stickyKeeper(
       return "kept";
     }
   }
-
-  function within<T>(limitMs: number, work: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const cancel = clock.after(limitMs, () =>
-        reject(new MsmError("MSM_ERR_STORAGE_TIMEOUT", `the session was not backed up within ${limitMs} ms`)),
-      );
-      work.then(
-        (result) => {
-          cancel();
-          resolve(result);
-        },
-        (error: unknown) => {
-          cancel();
-          reject(error);
-        },
-      );
-    });
-  }
 }
+
+const lateBackupError = (limitMs: number) =>
+  new MsmError("MSM_ERR_STORAGE_TIMEOUT", `the session was not backed up within ${limitMs} ms`);
 
 const outcomeOf = (kind: Saved["kind"]) => (kind === "stored" ? "stored" : "discarded");
 

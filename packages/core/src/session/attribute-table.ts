@@ -1,4 +1,5 @@
 import { MsmError } from "../errors.js";
+import { SmallMap } from "../small-map.js";
 
 /** A session's attributes, each encoded for itself. Never changed in place: a change makes a new table. */
 export type AttributeTable = ReadonlyMap<string, Uint8Array>;
@@ -133,7 +134,7 @@ function isTextAt(text: string, bytes: Buffer, from: number, to: number): boolea
  * @throws MsmError MSM_ERR_RECORD_SPOILT on anything else
  */
 export function unpackTable(bytes: Buffer, start = 0): AttributeTable {
-  const table = new Map<string, Uint8Array>();
+  const table = new SmallMap<string, Uint8Array>();
   try {
     const count = bytes.readUInt32BE(start);
     let at = start + countBytes;

@@ -1,5 +1,6 @@
 import type { Codec } from "../codec/codec.js";
 import { MsmError } from "../errors.js";
+import { SmallMap } from "../small-map.js";
 import type { Revision } from "../storage/storage.js";
 import {
   type AttributeTable,
@@ -95,7 +96,7 @@ export class LiveSession {
   /** Id of the node that the client's cookie names, as far as this process knows. */
   announcedNode: string | undefined;
   #lookedForOn: readonly string[] = [];
-  #heirs: Map<string, Succession> | undefined;
+  #heirs: SmallMap<string, Succession> | undefined;
   /** True from the call of `destroy()`; nothing is saved any more. */
   destroyed = false;
   /** Requests that hold the session now. */
@@ -123,35 +124,35 @@ export class LiveSession {
   readonly #rewrite: number;
   #savedChanges = 0;
   /** The attributes of each folded change that is on no node yet. */
-  #unsavedNames: Map<number, readonly string[]> | undefined;
+  #unsavedNames: SmallMap<number, readonly string[]> | undefined;
   /** Changes that gave way to another process', and why. */
-  #refused: Map<number, MsmError> | undefined;
+  #refused: SmallMap<number, MsmError> | undefined;
   /** The last refusal that touched an attribute, and when that was. */
-  #refusals: Map<string, Refusal> | undefined;
+  #refusals: SmallMap<string, Refusal> | undefined;
   /** Folds that made no change: refused, or of values that stood already. */
   #idleFolds = 0;
   /** When a fold last took what an attribute had been given, see `moment`. */
-  #folded: Map<string, number> | undefined;
+  #folded: SmallMap<string, number> | undefined;
   /** Decoded or assigned values; an entry of undefined is a deletion that is not folded yet. */
-  #values: Map<string, unknown> | undefined;
+  #values: SmallMap<string, unknown> | undefined;
   /** Tables that may be on a node under their writeId, as nobody knows what became of the write. */
-  #uncertain: Map<string, AttributeTable> | undefined;
+  #uncertain: SmallMap<string, AttributeTable> | undefined;
   /** Tables that are on their way to a node, by their writeId. */
-  #underWay: Map<string, AttributeTable> | undefined;
+  #underWay: SmallMap<string, AttributeTable> | undefined;
   /** Which change last touched an attribute. */
-  #changedBy: Map<string, number> | undefined;
+  #changedBy: SmallMap<string, number> | undefined;
   /** Attributes that a merge changed while a handler had changed them too, with the bytes both began with. */
-  #contested: Map<string, Uint8Array | undefined> | undefined;
+  #contested: SmallMap<string, Uint8Array | undefined> | undefined;
   /** Objects that a merge or a failed fold took out of the session while handlers may hold them, with what stood then. */
   #detached: WeakMap<object, Uint8Array | undefined> | undefined;
   /** What each attribute was given since the last fold, the newest on top: a request may take back its own. */
-  #unfolded: Map<string, Unfolded> | undefined;
+  #unfolded: SmallMap<string, Unfolded> | undefined;
   /** Whether requests shared it that have all ended. */
   #isSettled = false;
   /** Names whose value was decoded from the table's bytes; handlers may have changed it since. */
-  #decoded: Set<string> | undefined;
+  #decoded: SmallMap<string, true> | undefined;
   /** Of these, the names whose value is known to be what those bytes decode to. */
-  #clean: Set<string> | undefined;
+  #clean: SmallMap<string, true> | undefined;
 
   constructor(start: LiveSessionStart) {
     this.identity = start.identity;
@@ -413,30 +414,32 @@ export class LiveSession {
    * @throws MsmError MSM_ERR_CODEC, MSM_ERR_RECORD_TOO_LARGE, and MSM_ERR_CONFLICT from `resolve`
    */
   fold(names: Iterable<string>, onLost: (name: string) => void): number {
-    let folded: Map<string, Uint8Array> | undefined;
-    const changed: string[] = [];
-    const unchanged: string[] = [];
+    let folded: SmallMap<string, Uint8Array> | undefined;
+    let changed: string[] | undefined;
+    let unchanged: string[] | undefined;
     let newest = 0;
     for (const name of names) {
       if (this.#mayHaveChanged(name)) {
         const bytes = this.#foldedBytes(name, onLost);
         if (sameBytes(bytes, this.#table.get(name))) {
           if (this.#decoded?.has(name) === true) this.#clean = add(this.#clean, name);
-          if (this.#unfolded?.delete(name)) unchanged.push(name);
+          if (this.#unfolded?.delete(name)) unchanged = withOne(unchanged, name);
         } else {
-          folded ??= new Map(this.#table);
+          folded ??= SmallMap.of(this.#table);
           if (bytes === undefined) folded.delete(name);
           else folded.set(name, bytes);
-          changed.push(name);
+          changed = withOne(changed, name);
           this.#spoil(name);
         }
         if (bytes === undefined) this.#values?.delete(name);
       }
       newest = Math.max(newest, this.#changedBy?.get(name) ?? 0);
     }
-    if (unchanged.length > 0) this.#idleFolds++;
-    for (const name of unchanged) this.#folded = put(this.#folded, name, this.moment);
-    if (folded === undefined) return newest;
+    if (unchanged !== undefined) {
+      this.#idleFolds++;
+      for (const name of unchanged) this.#folded = put(this.#folded, name, this.moment);
+    }
+    if (folded === undefined || changed === undefined) return newest;
     this.#checkSize(folded, changed, onLost);
     this.#table = folded;
     this.#changes++;
@@ -640,10 +643,11 @@ export class LiveSession {
     if (state === undefined) return;
     this.node = state.node;
     const { ancestors, writeId } = state;
-    const line = [...ancestors, writeId];
     // Most versions go on from the one that stands here, and from nothing else.
-    const all = ancestors === this.#contained ? line : lineageOf(this.#contained, line);
-    this.#contained = all.length > mostContained ? all.slice(-mostContained) : all;
+    const isNext = ancestors === this.#contained;
+    this.#contained = isNext
+      ? lastOf(ancestors, writeId)
+      : lineageOf(this.#contained, [...ancestors, writeId]).slice(-mostContained);
   }
 
   #noteUnsaved(names: readonly string[]): void {
@@ -693,7 +697,7 @@ export class LiveSession {
 
   /** Where the changes make the session too large, the largest of them are given up until the others would fit. */
   #checkSize(
-    folded: Map<string, Uint8Array>,
+    folded: SmallMap<string, Uint8Array>,
     changed: readonly string[],
     onLost: (name: string) => void,
   ): void {
@@ -757,13 +761,29 @@ export class LiveSession {
 
 // Most sessions need few of their maps: each is made with its first entry.
 
-const put = <K, V>(map: Map<K, V> | undefined, key: K, value: V): Map<K, V> =>
-  (map ?? new Map<K, V>()).set(key, value);
+const put = <K, V>(map: SmallMap<K, V> | undefined, key: K, value: V): SmallMap<K, V> =>
+  (map ?? new SmallMap<K, V>()).set(key, value);
 
 const putWeak = <K extends object, V>(map: WeakMap<K, V> | undefined, key: K, value: V): WeakMap<K, V> =>
   (map ?? new WeakMap<K, V>()).set(key, value);
 
-const add = <V>(set: Set<V> | undefined, value: V): Set<V> => (set ?? new Set<V>()).add(value);
+const add = <V>(set: SmallMap<V, true> | undefined, value: V): SmallMap<V, true> => put(set, value, true);
+
+/** Adds to a list that mostly has one name: the first push onto an empty one would make room for many. */
+function withOne(names: string[] | undefined, name: string): string[] {
+  if (names === undefined) return [name];
+  names.push(name);
+  return names;
+}
+
+/** A line with one write id more, as long as it may be. */
+function lastOf(line: readonly string[], writeId: string): readonly string[] {
+  const kept = Math.min(line.length, mostContained - 1);
+  const next = new Array<string>(kept + 1);
+  for (let i = 0; i < kept; i++) next[i] = line[line.length - kept + i]!;
+  next[kept] = writeId;
+  return next;
+}
 
 /** What is left of the values that an attribute was given, without those of one request. */
 function without(given: Unfolded | undefined, by: object): Unfolded | undefined {

@@ -9,6 +9,7 @@ import {
   mostAncestors,
   newWriteId,
   nextVersion,
+  type RecordSealer,
   type SessionRecord,
 } from "./record.js";
 import { identify, newSessionId } from "./session-id.js";
@@ -38,11 +39,16 @@ const record: SessionRecord = {
 describe("a record", () => {
   const sealer = sealerWith(newSecret);
   const identity = identify(newSessionId());
+  /** What a sealer reads of what another one wrote, its table as a plain map. */
+  const read = (reader: RecordSealer, writer: RecordSealer, written: SessionRecord) => {
+    const opened = reader.open(identity, writer.seal(identity, written));
+    return { ...opened, table: new Map(opened.table) };
+  };
 
   it("gives back what was sealed", () => {
-    expect(sealer.open(identity, sealer.seal(identity, record))).toEqual(record);
+    expect(read(sealer, sealer, record)).toEqual(record);
     const expiring = { ...record, expiresAtMs: 1_700_000_000_001, route: "", home: "" };
-    expect(sealer.open(identity, sealer.seal(identity, expiring))).toEqual(expiring);
+    expect(read(sealer, sealer, expiring)).toEqual(expiring);
   });
 
   it("names the last of the versions that it contains", () => {
@@ -62,11 +68,11 @@ describe("a record", () => {
   it("opens with any key of the list, and is sealed with the first", () => {
     const both = sealerWith(newSecret, oldSecret);
 
-    expect(both.open(identity, sealerWith(oldSecret).seal(identity, record))).toEqual({
+    expect(read(both, sealerWith(oldSecret), record)).toEqual({
       ...record,
       isOldKey: true,
     });
-    expect(sealer.open(identity, both.seal(identity, record))).toEqual(record);
+    expect(read(sealer, both, record)).toEqual(record);
     expect(() => sealer.open(identity, sealerWith(oldSecret).seal(identity, record))).toThrow(
       "not in `secret`",
     );

@@ -1,5 +1,6 @@
 import { inspect } from "node:util";
 import { MsmError } from "../errors.js";
+import { SmallMap } from "../small-map.js";
 import { type AttributeTable, checkAttributeName, sameBytes } from "./attribute-table.js";
 import type { LiveSession } from "./live-session.js";
 import type { ResolveEncoded } from "./merge.js";
@@ -36,12 +37,12 @@ export class SessionView {
   readonly live: LiveSession;
   #resolve: ResolveEncoded | undefined;
   // Most requests touch little or nothing: what they need none of is not made.
-  #seen: Map<string, Sight> | undefined;
-  #marks: Map<string, Mark> | undefined;
+  #seen: SmallMap<string, Sight> | undefined;
+  #marks: SmallMap<string, Mark> | undefined;
   /** Numbers of the changes that this request folded. */
   #changes: number[] | undefined;
   /** Attributes that this request set in vain: a fold of them failed, and they were neither set anew nor deleted. */
-  #lost: Map<string, MsmError> | undefined;
+  #lost: SmallMap<string, MsmError> | undefined;
 
   constructor(live: LiveSession) {
     this.live = live;
@@ -225,7 +226,7 @@ export class SessionView {
   }
 
   #see(name: string, value: unknown, isMine: boolean): void {
-    this.#seen ??= new Map();
+    this.#seen ??= new SmallMap();
     this.#seen.set(name, { value, bytes: this.live.table.get(name), isMine });
   }
 
@@ -260,13 +261,13 @@ export class SessionView {
 
   #lose(name: string, thrown: unknown): void {
     this.#marks?.delete(name);
-    this.#lost ??= new Map();
+    this.#lost ??= new SmallMap();
     this.#lost.set(name, MsmError.from(thrown, "MSM_ERR_CODEC"));
   }
 
   #mark(name: string, mark: Partial<Mark>): void {
     const { object, isAssigned = false, assigned } = mark;
-    this.#marks ??= new Map();
+    this.#marks ??= new SmallMap();
     this.#marks.set(name, { object, isAssigned, assigned, moment: this.live.moment });
   }
 

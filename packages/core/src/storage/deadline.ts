@@ -1,3 +1,4 @@
+import { Due, DueList } from "../due-list.js";
 import { MsmError } from "../errors.js";
 
 /** A timer that fires so late was held up by this process, which then could not have read a reply either. */
@@ -7,19 +8,16 @@ const heldUpMs = 100;
 const mostRenewals = 3;
 
 /** When one operation must be done. */
-export class Deadline {
-  readonly #deadlines: Deadlines;
+export class Deadline extends Due {
+  readonly #running: DueList<Deadline>;
   readonly what: string;
   readonly onTimeout: (error: MsmError) => void;
   renewalsLeft = mostRenewals;
-  dueMs = 0;
   isSettled = false;
-  /** Its neighbours in the list of those that run. */
-  before: Deadline | undefined;
-  behind: Deadline | undefined;
 
-  constructor(deadlines: Deadlines, what: string, onTimeout: (error: MsmError) => void) {
-    this.#deadlines = deadlines;
+  constructor(running: DueList<Deadline>, what: string, onTimeout: (error: MsmError) => void) {
+    super();
+    this.#running = running;
     this.what = what;
     this.onTimeout = onTimeout;
   }
@@ -28,7 +26,7 @@ export class Deadline {
   settle(): void {
     if (this.isSettled) return;
     this.isSettled = true;
-    this.#deadlines.remove(this);
+    this.#running.remove(this);
   }
 }
 
@@ -38,8 +36,7 @@ export class Deadline {
  */
 export class Deadlines {
   readonly #timeoutMs: number;
-  #first: Deadline | undefined;
-  #last: Deadline | undefined;
+  readonly #running = new DueList<Deadline>();
   #timer: NodeJS.Timeout | undefined;
 
   /** @param timeoutMs what each operation has, in milliseconds */
@@ -54,29 +51,10 @@ export class Deadlines {
    * @param onTimeout called with MSM_ERR_STORAGE_TIMEOUT where the time is over; has to end whatever still runs
    */
   start(what: string, onTimeout: (error: MsmError) => void): Deadline {
-    const deadline = new Deadline(this, what, onTimeout);
-    this.#append(deadline);
+    const deadline = new Deadline(this.#running, what, onTimeout);
+    this.#running.append(deadline, performance.now() + this.#timeoutMs);
     this.#timer ??= this.#arm(this.#timeoutMs);
     return deadline;
-  }
-
-  /** For `Deadline` alone. */
-  remove(deadline: Deadline): void {
-    const { before, behind } = deadline;
-    if (before !== undefined) before.behind = behind;
-    else if (this.#first === deadline) this.#first = behind;
-    if (behind !== undefined) behind.before = before;
-    else if (this.#last === deadline) this.#last = before;
-    deadline.before = undefined;
-    deadline.behind = undefined;
-  }
-
-  #append(deadline: Deadline): void {
-    deadline.dueMs = performance.now() + this.#timeoutMs;
-    deadline.before = this.#last;
-    if (this.#last === undefined) this.#first = deadline;
-    else this.#last.behind = deadline;
-    this.#last = deadline;
   }
 
   /** The operations keep the process alive by their sockets, where they should. */
@@ -85,20 +63,17 @@ export class Deadlines {
   }
 
   #judge(): void {
+    const running = this.#running;
     const nowMs = performance.now();
-    const isHeldUp = this.#first !== undefined && nowMs - this.#first.dueMs > heldUpMs;
-    while (this.#first !== undefined && this.#first.dueMs <= nowMs) {
-      const due = this.#first;
-      this.remove(due);
-      if (isHeldUp && due.renewalsLeft > 0) {
-        due.renewalsLeft--;
-        this.#append(due);
-      }
+    const isHeldUp = running.first !== undefined && nowMs - running.first.dueMs > heldUpMs;
+    for (let due = running.first; due !== undefined && due.dueMs <= nowMs; due = running.first) {
+      running.remove(due);
+      if (isHeldUp && due.renewalsLeft-- > 0) running.append(due, nowMs + this.#timeoutMs);
       // After a pause of this process timers come first, and the reply may lie in the socket already. The step through
       // setImmediate lets it be read before anybody is blamed.
-      else setImmediate(() => this.#expire(due));
+      else setImmediate((late: Deadline) => this.#expire(late), due);
     }
-    this.#timer = this.#first === undefined ? undefined : this.#arm(Math.max(1, this.#first.dueMs - nowMs));
+    this.#timer = running.first && this.#arm(Math.max(1, running.first.dueMs - nowMs));
   }
 
   #expire(deadline: Deadline): void {

@@ -28,20 +28,18 @@ export function wholeCommandOf(library: RedisLibrary): WholeCommand {
   return wholeCommand;
 }
 
-/** Enough for the length of a part, and what stands around it. */
-const mostAroundPart = 16;
-
 /**
  * A command in Redis' protocol (RESP2, https://redis.io/docs/latest/develop/reference/protocol-spec): an array of texts, each
  * with its length. In one buffer, as ioredis makes one of each text, and then another of all.
  * @param parts texts of one byte per character, and bytes
  */
 export function encodedCommand(name: string, parts: readonly (string | Buffer)[]): Buffer {
-  let mostBytes = name.length + 2 * mostAroundPart;
-  for (const part of parts) mostBytes += part.length + mostAroundPart;
-  const bytes = Buffer.allocUnsafe(mostBytes);
+  const count = parts.length + 1;
+  let length = lengthOfHead(count) + lengthOfPart(name);
+  for (const part of parts) length += lengthOfPart(part);
+  const bytes = Buffer.allocUnsafe(length);
   let at = 0;
-  let text = `*${parts.length + 1}\r\n$${name.length}\r\n${name}\r\n`;
+  let text = `*${count}\r\n$${name.length}\r\n${name}\r\n`;
   for (const part of parts) {
     text += `$${part.length}\r\n`;
     if (typeof part === "string") text += `${part}\r\n`;
@@ -52,6 +50,15 @@ export function encodedCommand(name: string, parts: readonly (string | Buffer)[]
       text = "\r\n";
     }
   }
-  at += bytes.write(text, at, "latin1");
-  return bytes.subarray(0, at);
+  bytes.write(text, at, "latin1");
+  return bytes;
 }
+
+/** A kind's sign, a number, and the end of the line. */
+function lengthOfHead(count: number): number {
+  let digits = 1;
+  for (let left = count; left >= 10; left /= 10) digits++;
+  return 1 + digits + 2;
+}
+
+const lengthOfPart = ({ length }: string | Buffer): number => lengthOfHead(length) + length + 2;
