@@ -588,8 +588,8 @@ export const mutants = [
     changes: [
       {
         file: nodeReader,
-        find: 'return { kind: "unknown", node, error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE") };',
-        replace: 'return { kind: "absent", node };',
+        find: "(thrown: unknown) => unknownFrom(node, thrown),",
+        replace: '() => ({ kind: "absent", node }),',
       },
     ],
     catchers: [
@@ -720,9 +720,9 @@ export const mutants = [
     changes: [
       {
         file: nodeReader,
-        find: "      const loaded = await node.run((storage) => storage.load(this.key(identity), options));\n",
+        find: ".run((storage) => storage.load(key, options))",
         replace:
-          '      let loaded = await node.run((storage) => storage.load(this.key(identity), options));\n      if (loaded.kind === "locked") loaded = await node.run((storage) => storage.load(this.key(identity)));\n',
+          '.run(async (storage) => {\n        const loaded = await storage.load(key, options);\n        return loaded.kind === "locked" ? storage.load(key) : loaded;\n      })',
       },
     ],
     catchers: [twoHolders("non-sticky: nobody else is let in while a request has its session to itself")],
@@ -784,7 +784,7 @@ export const mutants = [
     changes: [
       {
         file: `${core}/failover/record-search.ts`,
-        find: 'if (answer?.kind === "found" && this.#isBelieved(answer, identity)) return foundOrEnded(answer);\n    if (answer?.kind === "locked")',
+        find: 'if (answer?.kind === "found" && this.#isBelieved(answer, key)) return foundOrEnded(answer);\n    if (answer?.kind === "locked")',
         replace:
           'if (answer?.kind === "found") return foundOrEnded(answer);\n    if (answer?.kind === "locked")',
       },

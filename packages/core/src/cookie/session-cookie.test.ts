@@ -1,4 +1,5 @@
 import { randomBytes, randomInt } from "node:crypto";
+import { serialize } from "cookie";
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../clock.js";
 import { newSessionId } from "../session/session-id.js";
@@ -83,6 +84,35 @@ describe("the session cookie", () => {
     expect(cookies.header("v", { secure: true })).toBe("sid=v; Path=/; HttpOnly; Secure; SameSite=Lax");
     expect(cookies.header("v", { secure: false, maxAgeMs: 60_000 })).toMatch(/Max-Age=60; .*Expires=/);
     expect(cookies.clearingHeader({ secure: false })).toMatch(/^sid=; Max-Age=0; .*Expires=Thu, 01 Jan 1970/);
+  });
+
+  it("says at any time what a cookie of that time says", () => {
+    let nowMs = 1_700_000_000_000;
+    const timed = createSessionCookies(options, deriveKeys([newSecret]).cookie, {
+      ...systemClock,
+      now: () => nowMs,
+    });
+
+    for (let round = 0; round < 200; round++) {
+      nowMs += randomInt(0, 700);
+      const secure = randomInt(0, 2) === 0;
+      const maxAgeMs = [undefined, 500, 60_000][randomInt(0, 3)];
+      const lasting =
+        maxAgeMs === undefined
+          ? {}
+          : { maxAge: Math.floor(maxAgeMs / 1000), expires: new Date(nowMs + maxAgeMs) };
+      const { path, httpOnly, sameSite, partitioned } = options;
+
+      expect(timed.header(`v${round}`, { secure, maxAgeMs })).toBe(
+        serialize("sid", `v${round}`, { path, httpOnly, sameSite, partitioned, secure, ...lasting }),
+      );
+    }
+  });
+
+  it("is not made of a value that no cookie may have", () => {
+    expect(() => cookies.header("a; Domain=evil.example", { secure: false })).toThrow(
+      "argument val is invalid",
+    );
   });
 
   it("accepts none of 100,000 random and mutated headers, and throws on none", () => {

@@ -4,7 +4,7 @@ import type { Clock } from "../clock.js";
 import { MacKey } from "../mac.js";
 import type { ResolvedCookieOptions } from "../options.js";
 import { RecentMap } from "../recent-map.js";
-import { isSessionId, longestIdChars } from "../session/session-id.js";
+import { identify, isSessionId, longestIdChars, type SessionIdentity } from "../session/session-id.js";
 import type { CarriedSession, SessionTokens } from "./session-tokens.js";
 
 /** What `SessionCookies.header` needs to know beside the session. */
@@ -46,6 +46,17 @@ export function createSessionCookies(
   const verifies = ({ payload, mac }: ValueParts, key: MacKey) =>
     timingSafeEqual(Buffer.from(sign(payload, key), "latin1"), Buffer.from(mac, "latin1"));
 
+  const attributeTexts = new AttributeTexts(
+    (secure, maxAgeMs, nowMs) =>
+      serialize(options.name, "", {
+        ...attributes(secure),
+        ...(maxAgeMs === undefined
+          ? {}
+          : { maxAge: Math.floor(maxAgeMs / 1000), expires: new Date(nowMs + maxAgeMs) }),
+      }).slice(options.name.length + 1),
+    clock,
+  );
+
   return {
     read(cookieHeader) {
       if (cookieHeader === undefined) return undefined;
@@ -60,13 +71,9 @@ export function createSessionCookies(
       return `${payload}-${signOnce(payload)}${route === undefined ? "" : `.${route}`}`;
     },
     header(value, { secure, maxAgeMs }) {
-      return serialize(options.name, value, {
-        ...attributes(secure),
-        encode: asItIs,
-        ...(maxAgeMs === undefined
-          ? {}
-          : { maxAge: Math.floor(maxAgeMs / 1000), expires: new Date(clock.now() + maxAgeMs) }),
-      });
+      return cookieOctets.test(value)
+        ? `${options.name}=${value}${attributeTexts.behind(secure, maxAgeMs)}`
+        : serialize(options.name, value, { ...attributes(secure), encode: asItIs }); // says what is wrong with it
     },
     clearingHeader: ({ secure }) =>
       serialize(options.name, "", { ...attributes(secure), maxAge: 0, expires: new Date(0) }),
@@ -78,8 +85,7 @@ export function createSessionCookies(
     if (key === undefined) return undefined;
     // Texts of its own: as pieces of the header, they would keep the whole of that in memory.
     const own = Buffer.from(value, "latin1").toString("latin1");
-    const { id, node, route } = split(own)!;
-    const carried = { id, node, route, value: own, isCurrent: key === macKeys[0] };
+    const carried = new VerifiedCookie(split(own)!, own, key === macKeys[0]);
     verified.set(own, carried);
     return carried;
   }
@@ -106,6 +112,41 @@ export function createSessionCookies(
   }
 }
 
+/** What a cookie's value may be made of (cookie-octet, RFC 6265 section 4.1.1). */
+const cookieOctets = /^[!#-+\--:<-[\]-~]+$/;
+
+/** What stands behind a cookie's value. It is the same for all cookies of a second, and mostly for all. */
+class AttributeTexts {
+  readonly #make: (secure: boolean, maxAgeMs: number | undefined, nowMs: number) => string;
+  readonly #clock: Clock;
+  #last:
+    | { readonly secure: boolean; readonly maxAgeMs: number | undefined; readonly second: number }
+    | undefined;
+  #text = "";
+
+  constructor(make: (secure: boolean, maxAgeMs: number | undefined, nowMs: number) => string, clock: Clock) {
+    this.#make = make;
+    this.#clock = clock;
+  }
+
+  behind(secure: boolean, maxAgeMs: number | undefined): string {
+    const nowMs = maxAgeMs === undefined ? 0 : this.#clock.now();
+    // `Expires` names a second.
+    const second = Math.floor((nowMs + (maxAgeMs ?? 0)) / 1000);
+    const last = this.#last;
+    if (
+      last === undefined ||
+      last.secure !== secure ||
+      last.maxAgeMs !== maxAgeMs ||
+      last.second !== second
+    ) {
+      this.#last = { secure, maxAgeMs, second };
+      this.#text = this.#make(secure, maxAgeMs, nowMs);
+    }
+    return this.#text;
+  }
+}
+
 /**
  * Read from its end, as an id of the application's own may hold anything, hyphens and dots included. The MAC has a fixed length of
  * ASCII, so both sides of `timingSafeEqual` do.
@@ -119,6 +160,29 @@ interface ValueParts {
   readonly route: string | undefined;
   /** What the MAC covers. */
   readonly payload: string;
+}
+
+/** A cookie that is remembered, and with it what was derived from it once. */
+class VerifiedCookie implements CarriedSession {
+  readonly id: string;
+  readonly node: string;
+  readonly route: string | undefined;
+  readonly value: string;
+  readonly isCurrent: boolean;
+  #identity: SessionIdentity | undefined;
+
+  constructor({ id, node, route }: ValueParts, value: string, isCurrent: boolean) {
+    this.id = id;
+    this.node = node;
+    this.route = route;
+    this.value = value;
+    this.isCurrent = isCurrent;
+  }
+
+  get identity(): SessionIdentity {
+    this.#identity ??= identify(this.id);
+    return this.#identity;
+  }
 }
 
 function split(value: string): ValueParts | undefined {

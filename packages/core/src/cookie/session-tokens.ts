@@ -1,4 +1,4 @@
-import type { SessionIdentity } from "../session/session-id.js";
+import { identify, type SessionIdentity } from "../session/session-id.js";
 
 /** A session as a client names it, verified. */
 export interface CarriedSession {
@@ -14,7 +14,12 @@ export interface CarriedSession {
   readonly value: string;
   /** Whether `value()` would make the same of it again; where that is not said, it is asked. */
   readonly isCurrent?: boolean | undefined;
+  /** What is derived from the id, where that is at hand. */
+  readonly identity?: SessionIdentity | undefined;
 }
+
+/** What is derived from the id of a session that a client names. */
+export const identityOf = ({ id, identity }: CarriedSession): SessionIdentity => identity ?? identify(id);
 
 /** How clients carry the name of their session: what stands in the session cookie. */
 export interface SessionTokens {

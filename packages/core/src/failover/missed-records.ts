@@ -90,6 +90,7 @@ export class MissedRecords {
 
   /** The end of this session that a node has not yet taken; undefined where there is none. */
   tombstone(key: string): Uint8Array | undefined {
+    if (this.#perNode.size === 0) return undefined;
     for (const backlog of this.#perNode.values()) {
       const missed = backlog.get(key);
       if (missed !== undefined && isTombstone(missed.bytes)) return missed.bytes;

@@ -3,7 +3,7 @@ import type { EventEmitter } from "../events.js";
 import { isNewerFormat, type RecordSealer, type SessionRecord, type Successor } from "../session/record.js";
 import { type SessionIdentity, storageKey } from "../session/session-id.js";
 import { isTombstone, tombstoneVersion } from "../storage/record-prefix.js";
-import type { Lease, Revision } from "../storage/storage.js";
+import type { Lease, LoadResult, Revision } from "../storage/storage.js";
 import type { Ring } from "./ring.js";
 import type { RingNode } from "./ring-node.js";
 
@@ -83,19 +83,28 @@ export class NodeReader {
   }
 
   /** Asks a node. Never rejects: what keeps it from answering is an answer. */
-  async ask(identity: SessionIdentity, node: RingNode, { leftMs, lease }: AskOptions = {}): Promise<Answer> {
+  ask(identity: SessionIdentity, node: RingNode, { leftMs, lease }: AskOptions = {}): Promise<Answer> {
     const options = {
-      ...(leftMs === undefined ? { renewTtlMs: this.#parts.idleTimeoutMs } : {}),
-      ...(lease === undefined ? {} : { lease }),
+      ...(leftMs === undefined && { renewTtlMs: this.#parts.idleTimeoutMs }),
+      ...(lease !== undefined && { lease }),
     };
+    const key = this.key(identity);
+    return node
+      .run((storage) => storage.load(key, options))
+      .then(
+        (loaded) => this.#answerOf(identity, node, loaded),
+        (thrown: unknown) => unknownFrom(node, thrown),
+      );
+  }
+
+  #answerOf(identity: SessionIdentity, node: RingNode, loaded: LoadResult): Answer {
     try {
-      const loaded = await node.run((storage) => storage.load(this.key(identity), options));
       if (loaded.kind === "locked") return { kind: "locked", node, retryAfterMs: loaded.retryAfterMs };
       if (loaded.kind === "absent") return { kind: "absent", node };
       const answer = this.#opened(identity, node, loaded.record, loaded.revision);
       return answer.kind === "found" && loaded.isWanted === true ? { ...answer, isWanted: true } : answer;
     } catch (thrown) {
-      return { kind: "unknown", node, error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE") };
+      return unknownFrom(node, thrown);
     }
   }
 
@@ -150,6 +159,12 @@ export class NodeReader {
     this.#parts.events.emit("warning", { message });
   }
 }
+
+const unknownFrom = (node: RingNode, thrown: unknown): Answer => ({
+  kind: "unknown",
+  node,
+  error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE"),
+});
 
 /** How a tombstone ended its session. */
 export const endOf = ({ successor }: SessionRecord): Ended => ({ kind: "ended", successor });

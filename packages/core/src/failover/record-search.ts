@@ -60,14 +60,26 @@ export class RecordSearch {
    * @param leftMs where this is no use of the session: what is left of its life, and stays so
    * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it cannot be known whether there is one, or which is the newest
    */
-  async read(identity: SessionIdentity, hint: Hint, leftMs?: number): Promise<ReadResult> {
-    if (this.#parts.suspicion.starting !== undefined) await this.#parts.suspicion.starting;
-    const missed = this.#missedEnd(identity);
-    if (missed !== undefined) return missed;
-    const trusted = this.#trusted(identity, hint);
-    const answer = trusted && (await this.#reader.ask(identity, trusted, { leftMs }));
-    if (answer?.kind === "found" && this.#isBelieved(answer, identity)) return foundOrEnded(answer);
-    return this.#readAll(identity, hint, answer, leftMs);
+  read(identity: SessionIdentity, hint: Hint, leftMs?: number): Promise<ReadResult> {
+    const { starting } = this.#parts.suspicion;
+    return starting === undefined
+      ? this.#read(identity, hint, leftMs)
+      : starting.then(() => this.#read(identity, hint, leftMs));
+  }
+
+  #read(identity: SessionIdentity, hint: Hint, leftMs: number | undefined): Promise<ReadResult> {
+    const key = this.#reader.key(identity);
+    const missed = this.#missedEnd(identity, key);
+    if (missed !== undefined) return Promise.resolve(missed);
+    const trusted = this.#trusted(key, hint);
+    if (trusted === undefined) return this.#readAll(identity, hint, undefined, leftMs);
+    return this.#reader
+      .ask(identity, trusted, { leftMs })
+      .then((answer) =>
+        answer.kind === "found" && this.#isBelieved(answer, key)
+          ? foundOrEnded(answer)
+          : this.#readAll(identity, hint, answer, leftMs),
+      );
   }
 
   /**
@@ -77,11 +89,12 @@ export class RecordSearch {
    */
   async lock(identity: SessionIdentity, hint: Hint, lease: Lease): Promise<ReadResult | LockedRecord> {
     if (this.#parts.suspicion.starting !== undefined) await this.#parts.suspicion.starting;
-    const missed = this.#missedEnd(identity);
+    const key = this.#reader.key(identity);
+    const missed = this.#missedEnd(identity, key);
     if (missed !== undefined) return missed;
-    const trusted = this.#trusted(identity, hint);
+    const trusted = this.#trusted(key, hint);
     const answer = trusted && (await this.#reader.askForLease(identity, trusted, lease));
-    if (answer?.kind === "found" && this.#isBelieved(answer, identity)) return foundOrEnded(answer);
+    if (answer?.kind === "found" && this.#isBelieved(answer, key)) return foundOrEnded(answer);
     if (answer?.kind === "locked") return answer;
 
     // It gave the lease, or may have: also where it was asked in vain, or has only a damaged record.
@@ -91,21 +104,21 @@ export class RecordSearch {
   }
 
   /** The end of the session, where this process knows of it and a node does not yet. */
-  #missedEnd(identity: SessionIdentity): Ended | undefined {
-    const tombstone = this.#parts.missed.tombstone(this.#reader.key(identity));
+  #missedEnd(identity: SessionIdentity, key: string): Ended | undefined {
+    const tombstone = this.#parts.missed.tombstone(key);
     return tombstone && endOf(this.#parts.sealer.open(identity, tombstone));
   }
 
   /** The node that the hint names, where it can be asked alone. */
-  #trusted(identity: SessionIdentity, hint: Hint): RingNode | undefined {
+  #trusted(key: string, hint: Hint): RingNode | undefined {
     if (typeof hint !== "string") return undefined;
     const hinted = this.#parts.ring.node(hint);
-    return hinted?.reachable === true && !hinted.isSuspect(this.#reader.key(identity)) ? hinted : undefined;
+    return hinted?.reachable === true && !hinted.isSuspect(key) ? hinted : undefined;
   }
 
   /** The node that was trusted may have restarted since: then its very answer told of it. */
-  #isBelieved({ node }: Answer, identity: SessionIdentity): boolean {
-    return !node.isSuspect(this.#reader.key(identity));
+  #isBelieved({ node }: Answer, key: string): boolean {
+    return !node.isSuspect(key);
   }
 
   /** Asks all nodes that can be reached, but for the one that has answered already. */

@@ -100,20 +100,24 @@ export class RecordWriter {
   }
 
   /** What nearly every write is: its node can be reached, and has what the write replaces. */
-  async #writeWhereKnown(
+  #writeWhereKnown(
     home: RingNode,
     request: WriteRequest,
     expect: SaveOptions["expect"],
   ): Promise<WriteResult> {
+    const goOn = (thrown: unknown) =>
+      this.#writeWherePossible(request, [home], MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE"));
+    let bytes: Uint8Array;
     try {
-      const bytes = request.sealFor(home.id, 0);
-      const saved = await this.#save(home, request, bytes, expect);
-      return saved.kind === "stored"
-        ? this.#stored(home, request.identity, bytes, saved.revision, request.unlock !== undefined)
-        : await this.#writeHome(home, request, bytes, saved);
+      bytes = request.sealFor(home.id, 0);
     } catch (thrown) {
-      return this.#writeWherePossible(request, [home], MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE"));
+      return goOn(thrown);
     }
+    return this.#save(home, request, bytes, expect).then((saved) => {
+      if (saved.kind === "stored")
+        return this.#stored(home, request.identity, bytes, saved.revision, request.unlock !== undefined);
+      return this.#writeHome(home, request, bytes, saved).catch(goOn);
+    }, goOn);
   }
 
   /** @param failed nodes that were tried in vain, for the reason of `trouble` */

@@ -145,11 +145,18 @@ export class Ring {
 
   /** The node for a new session: spread by its digest over the ordinary nodes that can be reached. */
   place(digest: string): RingNode {
+    const nodes = this.#nodes.every(isUsual) ? this.#nodes : this.#placesInTrouble();
+    return nodes.length === 1
+      ? nodes[0]!
+      : nodes[Buffer.from(digest, "base64url").readUInt32BE(0) % nodes.length]!;
+  }
+
+  /** Where new sessions may go while not all nodes are ordinary ones that can be reached. */
+  #placesInTrouble(): readonly RingNode[] {
     const ordinary = this.#nodes.filter((node) => !node.failoverOnly);
-    const reachable = ordinary.filter((node) => node.reachable);
-    const choice = reachable.length > 0 ? reachable : this.#nodes.filter((node) => node.reachable);
-    const nodes = choice.length > 0 ? choice : ordinary;
-    return nodes[Buffer.from(digest, "base64url").readUInt32BE(0) % nodes.length]!;
+    const reachable = ordinary.filter(isReachable);
+    const choice = reachable.length > 0 ? reachable : this.#nodes.filter(isReachable);
+    return choice.length > 0 ? choice : ordinary;
   }
 
   /** What the nodes know of themselves: the members in ring order, then those that are leaving. */
@@ -275,6 +282,7 @@ export class Ring {
 }
 
 const isReachable = (node: RingNode) => node.reachable;
+const isUsual = (node: RingNode) => node.reachable && !node.failoverOnly;
 
 /** Whether the storage is one that we made, and not one that somebody gave us. */
 const isOwn = ({ address }: RingMember) => typeof address === "string";

@@ -22,13 +22,13 @@ import type { SessionRequest } from "./exchange.js";
  * @param leftMs where this is no use of the session: what is left of its life, and stays so
  * @throws MsmError MSM_ERR_STORAGE_UNAVAILABLE where it cannot be known whether the session exists
  */
-export async function load(
+export function load(
   identity: SessionIdentity,
   hint: Hint,
   parts: Parts,
   leftMs?: number,
 ): Promise<ReadResult> {
-  return judge(await parts.replicas.read(identity, hint, leftMs), identity, hint, parts);
+  return parts.replicas.read(identity, hint, leftMs).then((read) => judge(read, identity, hint, parts));
 }
 
 /** What a session that was found is worth: one whose absolute timeout has passed is over. */
@@ -84,16 +84,16 @@ export interface Search extends Leased<ReadResult> {
 const mostSuccessors = 4;
 
 /**
- * Looks for a session, and for its successor where it got a new id a short while ago.
+ * Looks for a session's successor where it got a new id a short while ago.
+ * @param first what was found under the session's own id
  * @param look looks under one id
  */
 export async function follow(
-  start: SessionIdentity,
-  hint: Hint,
+  first: Search,
   look: (identity: SessionIdentity, hint: Hint) => Promise<Leased<ReadResult>>,
   parts: Parts,
 ): Promise<Search> {
-  let search = { identity: start, ...(await look(start, hint)) };
+  let search = first;
   for (let steps = 0; steps < mostSuccessors; steps++) {
     const { found } = search;
     const next = found !== "absent" && found.kind === "ended" ? found.successor : undefined;
@@ -114,7 +114,11 @@ export async function findAndRevive(
     found: await load(identity, hint, parts),
     lock: undefined,
   });
-  const { identity, found } = await follow(start, startHint, look, parts);
+  const { identity, found } = await follow(
+    { identity: start, ...(await look(start, startHint)) },
+    look,
+    parts,
+  );
   return isFound(found) ? revive(identity, found, parts) : undefined;
 }
 

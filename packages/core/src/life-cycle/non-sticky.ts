@@ -1,4 +1,4 @@
-import { type CarriedSession, hintOf } from "../cookie/session-tokens.js";
+import { type CarriedSession, hintOf, identityOf } from "../cookie/session-tokens.js";
 import type { MsmError } from "../errors.js";
 import type { Hint, ReadResult } from "../failover/record-search.js";
 import { type Leased, Leases } from "../locking/leases.js";
@@ -11,7 +11,17 @@ import { bury, noteEnd } from "./bury.js";
 import { CopyRenewals } from "./copy-renewals.js";
 import type { SessionRequest } from "./exchange.js";
 import { type Keeper, tellSuccessor } from "./keeper.js";
-import { create, findAndRevive, follow, goneError, isFound, load, loadWithLease, revive } from "./load.js";
+import {
+  create,
+  findAndRevive,
+  follow,
+  goneError,
+  isFound,
+  load,
+  loadWithLease,
+  revive,
+  type Search,
+} from "./load.js";
 import { lockOrNot } from "./lock-or-not.js";
 import type { Mode } from "./mode.js";
 import { OpenExchanges } from "./open-exchanges.js";
@@ -63,7 +73,7 @@ export function nonStickyMode(parts: Parts): Mode {
   function exchangeFor(
     request: SessionRequest,
     cookie: CarriedSession | undefined,
-    found: Awaited<ReturnType<typeof find>>,
+    found: FoundSession | undefined,
   ): RequestExchange {
     const isFound = found !== undefined;
     const live = isFound ? found.live : create(parts, request);
@@ -75,42 +85,73 @@ export function nonStickyMode(parts: Parts): Mode {
   }
 
   function findFor(request: SessionRequest, cookie: CarriedSession) {
-    const wantsLock = parts.locking.locks(request);
-    const identity = identify(cookie.id);
-    return find(identity, hintOf(cookie, identity, parts.ring), wantsLock, request.onClose);
+    const identity = identityOf(cookie);
+    const hint = hintOf(cookie, identity, parts.ring);
+    return parts.locking.locks(request)
+      ? find(identity, hint, true, request.onClose)
+      : findUnlocked(identity, hint);
+  }
+
+  /** What most requests do, in as few steps as can be. */
+  function findUnlocked(identity: SessionIdentity, hint: Hint): Promise<FoundSession | undefined> {
+    return load(identity, hint, parts).then((found) => {
+      const first = { identity, found, lock: undefined };
+      return isFound(found) ? revived(first, hint) : goOn(first, hint, false);
+    });
   }
 
   async function find(
     start: SessionIdentity,
+    hint: Hint,
+    wantsLock: boolean,
+    onClose?: SessionRequest["onClose"],
+  ): Promise<FoundSession | undefined> {
+    const first = await look(start, hint, wantsLock, onClose);
+    return goOn({ identity: start, ...first }, hint, wantsLock, onClose);
+  }
+
+  async function goOn(
+    first: Search,
     startHint: Hint,
     wantsLock: boolean,
     onClose?: SessionRequest["onClose"],
-  ): Promise<{ live: LiveSession; lock: SessionLock | undefined } | undefined> {
-    const look = (identity: SessionIdentity, hint: Hint): Promise<Leased<ReadResult>> =>
-      lockOrNot(
-        {
-          identity,
-          wantsLock,
-          locked: () =>
-            leases.take(identity, waitingFor(options.lockTimeoutMs, clock, onClose), (lease) =>
-              loadWithLease(identity, hint, lease, parts),
-            ),
-          unlocked: async () => ({ found: await load(identity, hint, parts), lock: undefined }),
-        },
-        parts,
-      );
-    const { identity, found, lock } = await follow(start, startHint, look, parts);
-    if (!isFound(found)) return undefined;
-
-    if (typeof startHint !== "string" || found.node.id === startHint) copies.renewSoon(identity, found);
-    else copies.makeSoon(identity, found);
+  ): Promise<FoundSession | undefined> {
+    const lookFor = (identity: SessionIdentity, hint: Hint) => look(identity, hint, wantsLock, onClose);
+    const search = await follow(first, lookFor, parts);
     try {
-      return { live: revive(identity, found, parts), lock };
+      return isFound(search.found) ? revived(search, startHint) : undefined;
     } catch (error) {
-      await lock?.release();
+      await search.lock?.release();
       throw error;
     }
   }
+
+  function look(
+    identity: SessionIdentity,
+    hint: Hint,
+    wantsLock: boolean,
+    onClose?: SessionRequest["onClose"],
+  ): Promise<Leased<ReadResult>> {
+    const locked = () =>
+      leases.take(identity, waitingFor(options.lockTimeoutMs, clock, onClose), (lease) =>
+        loadWithLease(identity, hint, lease, parts),
+      );
+    const unlocked = async () => ({ found: await load(identity, hint, parts), lock: undefined });
+    return lockOrNot({ identity, wantsLock, locked, unlocked }, parts);
+  }
+
+  function revived({ identity, found, lock }: Search, startHint: Hint): FoundSession | undefined {
+    if (!isFound(found)) return undefined;
+    if (typeof startHint !== "string" || found.node.id === startHint) copies.renewSoon(identity, found);
+    else copies.makeSoon(identity, found);
+    return { live: revive(identity, found, parts), lock };
+  }
+}
+
+/** A session that was found, and what the request has it to itself with. */
+interface FoundSession {
+  readonly live: LiveSession;
+  readonly lock: SessionLock | undefined;
 }
 
 function createLeases(parts: Parts): Leases {

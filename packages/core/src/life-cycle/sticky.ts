@@ -176,7 +176,8 @@ export function stickyMode(options: InProcessOptions, parts: Parts): Mode {
       lock: undefined,
     });
     const guess = parts.ring.place(start.digest).id;
-    const { identity, found } = await follow(start, { guess }, look, parts);
+    const first = { identity: start, ...(await look(start, { guess })) };
+    const { identity, found } = await follow(first, look, parts);
     if (!isFound(found)) return undefined;
     const { route } = found.record;
     if (route !== options.route && route !== "" && options.route !== undefined) {

@@ -20,10 +20,10 @@ describe("a limit for those who wait", () => {
     const wait = (name: string, limitMs: number) =>
       limits.within(limitMs, never).catch((error: Error) => refused.push(`${name} ${error.message}`));
 
-    wait("first", 100);
+    void wait("first", 100);
     await turn(60);
-    wait("second", 100);
-    wait("short", 10);
+    void wait("second", 100);
+    void wait("short", 10);
     for (const [turnMs, expected] of [
       [9, []],
       [1, ["short longer than 10"]],
