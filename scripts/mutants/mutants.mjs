@@ -709,7 +709,7 @@ export const mutants = [
       {
         file: `${core}/locking/lock-queue.ts`,
         find: "    if (line === undefined) {",
-        replace: "    if (line === undefined || line.size === 0) {",
+        replace: "    if (line === undefined || line.length === 0) {",
       },
     ],
     catchers: [twoHolders("sticky: nobody else is let in while a request has its session to itself")],

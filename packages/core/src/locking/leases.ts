@@ -3,7 +3,7 @@ import { randomText } from "../random-text.js";
 import type { SessionIdentity } from "../session/session-id.js";
 import type { Lease } from "../storage/storage.js";
 import { type HandedOver, LeasedLock, type LeasePlace } from "./leased-lock.js";
-import { LockQueue, type QueueLimits, type Turn } from "./lock-queue.js";
+import { LockQueue, type QueueLimits } from "./lock-queue.js";
 import type { SessionLock } from "./session-lock.js";
 import { type Waiting, waitUntil } from "./waiting.js";
 
@@ -18,13 +18,16 @@ export type LeaseAttempt<F> =
     }
   /** There is no session, and so no lease. */
   | { readonly kind: "nothing"; readonly found: F }
-  | {
-      readonly kind: "refused";
-      /** The lease ends by itself by then, unless it is renewed. */
-      readonly retryAfterMs: number;
-      /** Calls `listener` when the lease was given back; may miss it. @returns what ends that */
-      onRelease(listener: () => void): () => void;
-    };
+  | Refused;
+
+/** Another process has the lease. */
+export interface Refused {
+  readonly kind: "refused";
+  /** The lease ends by itself by then, unless it is renewed. */
+  readonly retryAfterMs: number;
+  /** Calls `listener` when the lease was given back; may miss it. @returns what ends that */
+  onRelease(listener: () => void): () => void;
+}
 
 /** What was loaded, and the lock on it; none where there is no session. */
 export interface Leased<F> {
@@ -89,15 +92,23 @@ export class Leases {
     waiting: Waiting,
     load: (lease: Lease) => Promise<LeaseAttempt<F>>,
   ): Promise<Leased<F>> {
-    const turn = await this.#queue.enter(digest, waiting);
+    const entering = this.#queue.enter(digest, waiting);
+    const turn = entering instanceof Promise ? await entering : entering;
     const { leaseTtlMs: ttlMs } = this.#options;
     const lease = { token: turn.inherited?.token ?? newToken(), ttlMs };
-    const attempt = await this.#try(turn, lease, waiting, load).catch((error: unknown) => {
+    let attempt: LeaseAttempt<F>;
+    try {
+      // The one before gave the lease back for the sake of other processes, which try meanwhile.
+      const givesWayMs = turn.inherited?.givesWayMs;
+      if (givesWayMs !== undefined) await this.#pause(givesWayMs, waiting);
+      attempt = await load(lease);
+      if (attempt.kind === "refused") attempt = await this.#tryAgain(attempt, lease, waiting, load);
+    } catch (error) {
       turn.pass();
       // It may be ours all the same: the reply was lost, or the one before left it to us.
       void turn.inherited?.place?.unlock(lease.token).catch(() => {});
       throw error;
-    });
+    }
     if (attempt.kind === "nothing") {
       turn.pass();
       return { found: attempt.found, lock: undefined };
@@ -112,25 +123,23 @@ export class Leases {
     return { found: attempt.found, lock };
   }
 
-  async #try<F>(
-    turn: Turn<HandedOver>,
+  async #tryAgain<F>(
+    refused: Refused,
     lease: Lease,
     waiting: Waiting,
     load: (lease: Lease) => Promise<LeaseAttempt<F>>,
-  ): Promise<Exclude<LeaseAttempt<F>, { kind: "refused" }>> {
+  ): Promise<Exclude<LeaseAttempt<F>, Refused>> {
     const pauses = this.#pauses();
-    // The one before gave the lease back for the sake of other processes, which try meanwhile.
-    const { givesWayMs } = turn.inherited ?? {};
-    if (givesWayMs !== undefined) await this.#pause(givesWayMs, waiting);
     const news = new ReleaseNews();
+    let attempt: LeaseAttempt<F> = refused;
     try {
       for (;;) {
-        news.forget();
-        const attempt = await load(lease);
         if (attempt.kind !== "refused") return attempt;
         news.listen(attempt.onRelease);
         // Before its end nothing but a release can free the lease; but a release may be missed.
         if (!news.isThere) await this.#pause(Math.min(pauses.next(), attempt.retryAfterMs), waiting, news);
+        news.forget();
+        attempt = await load(lease);
       }
     } finally {
       news.stop();

@@ -29,8 +29,8 @@ interface Waiter<T> {
 export class LockQueue<T = never> {
   readonly #clock: Clock;
   readonly #limits: QueueLimits;
-  /** Who waits, for each session that somebody is in. */
-  readonly #lines = new Map<string, Set<Waiter<T>>>();
+  /** For each session that somebody is in. */
+  readonly #lines = new Map<string, Line<T>>();
   #waiting = 0;
 
   constructor(clock: Clock, limits: QueueLimits = defaultQueueLimits) {
@@ -44,53 +44,89 @@ export class LockQueue<T = never> {
   }
 
   /**
-   * Waits for the turn with a session; at once where nobody is in.
-   * @throws MsmError MSM_ERR_LOCK_QUEUE_FULL, MSM_ERR_LOCK_TIMEOUT, or MSM_ERR_ABORTED
+   * Waits for the turn with a session; where nobody is in, it is given at once, and no promise of it.
+   * Rejects with MsmError MSM_ERR_LOCK_QUEUE_FULL, MSM_ERR_LOCK_TIMEOUT, or MSM_ERR_ABORTED
    */
-  async enter(session: string, waiting: Waiting): Promise<Turn<T>> {
+  enter(session: string, waiting: Waiting): Turn<T> | Promise<Turn<T>> {
     const line = this.#lines.get(session);
     if (line === undefined) {
-      this.#lines.set(session, new Set());
-      return this.#turn(session, undefined);
+      const first = new Line<T>(() => this.#lines.delete(session));
+      this.#lines.set(session, first);
+      return new LineTurn(first, undefined);
     }
-    this.#checkLimits(line);
+    const refusal = this.#refusalFor(line.length);
+    if (refusal !== undefined) return Promise.reject(refusal);
     return waitUntil<Turn<T>>(waiting, this.#clock, (done) => {
       const waiter = { letIn: done };
       line.add(waiter);
       this.#waiting++;
       return () => {
-        line.delete(waiter);
+        line.remove(waiter);
         this.#waiting--;
       };
     });
   }
 
-  #checkLimits(line: ReadonlySet<Waiter<T>>): void {
+  #refusalFor(inLine: number): MsmError | undefined {
     const { waitersPerSession, waitersPerProcess } = this.#limits;
-    if (line.size < waitersPerSession && this.#waiting < waitersPerProcess) return;
-    throw new MsmError(
+    if (inLine < waitersPerSession && this.#waiting < waitersPerProcess) return undefined;
+    return new MsmError(
       "MSM_ERR_LOCK_QUEUE_FULL",
-      line.size >= waitersPerSession
-        ? `${line.size} requests wait for the session already`
+      inLine >= waitersPerSession
+        ? `${inLine} requests wait for the session already`
         : `${this.#waiting} requests of this process wait for sessions already`,
     );
   }
+}
 
-  #turn(session: string, inherited: T | undefined): Turn<T> {
-    const line = this.#lines.get(session);
-    let isOver = false;
-    return {
-      inherited,
-      get hasWaiters() {
-        return !isOver && line !== undefined && line.size > 0;
-      },
-      pass: (inheritance) => {
-        if (isOver) return;
-        isOver = true;
-        const [next] = line ?? [];
-        if (next === undefined) this.#lines.delete(session);
-        else next.letIn(this.#turn(session, inheritance));
-      },
-    };
+/** Who waits for a session that somebody is in: mostly nobody. */
+class Line<T> {
+  readonly #end: () => void;
+  #waiters: Set<Waiter<T>> | undefined;
+
+  /** @param end called when the last one goes */
+  constructor(end: () => void) {
+    this.#end = end;
+  }
+
+  get length(): number {
+    return this.#waiters?.size ?? 0;
+  }
+
+  add(waiter: Waiter<T>): void {
+    this.#waiters ??= new Set();
+    this.#waiters.add(waiter);
+  }
+
+  remove(waiter: Waiter<T>): void {
+    this.#waiters?.delete(waiter);
+  }
+
+  /** Lets the next one in. */
+  goOn(inheritance: T | undefined): void {
+    const [next] = this.#waiters ?? [];
+    if (next === undefined) this.#end();
+    else next.letIn(new LineTurn(this, inheritance));
+  }
+}
+
+class LineTurn<T> implements Turn<T> {
+  readonly inherited: T | undefined;
+  readonly #line: Line<T>;
+  #isOver = false;
+
+  constructor(line: Line<T>, inherited: T | undefined) {
+    this.#line = line;
+    this.inherited = inherited;
+  }
+
+  get hasWaiters(): boolean {
+    return !this.#isOver && this.#line.length > 0;
+  }
+
+  pass(inheritance?: T): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#line.goOn(inheritance);
   }
 }
