@@ -40,6 +40,14 @@ export interface Succession extends SuccessorPlace {
   readonly base: AttributeTable;
 }
 
+/** What is known of the end of a session. */
+class Ending {
+  /** What its successor may be, by their ids. */
+  readonly heirs = new SmallMap<string, Succession>();
+  successor: Succession | undefined;
+  underWay = 0;
+}
+
 /** A value that an attribute was given, over those that it had before, while no fold has taken any of them. */
 interface Unfolded {
   /** Which request gave it; undefined where it is an object that was there, which others may have changed in place. */
@@ -95,18 +103,15 @@ export class LiveSession {
   node: string;
   /** Id of the node that the client's cookie names, as far as this process knows. */
   announcedNode: string | undefined;
-  #lookedForOn: readonly string[] = [];
-  #heirs: SmallMap<string, Succession> | undefined;
+  #lookedForOn: readonly string[] = none;
+  /** Most sessions that are in memory do not end. */
+  #ending: Ending | undefined;
   /** True from the call of `destroy()`; nothing is saved any more. */
   destroyed = false;
   /** Requests that hold the session now. */
   holders = 0;
   /** How often another's version was taken in. */
   merges = 0;
-  /** Of a session that is destroyed: where it goes on under a new id. */
-  successor: Succession | undefined;
-  /** How many requests of this process have sent a node the end of it, and have no answer yet. */
-  endsUnderWay = 0;
 
   readonly #resolver: LiveSessionStart["resolver"];
   #defaultResolve: ResolveEncoded | undefined;
@@ -115,7 +120,7 @@ export class LiveSession {
   /** What was stored before that, by this process. */
   #previous: StoredState | undefined;
   /** Write ids of the versions that this session contains, the newest last. */
-  #contained: readonly string[] = [];
+  #contained: readonly string[] = none;
   readonly #codec: Codec;
   readonly #maxTableBytes: number;
   #idleTimeoutMs: number;
@@ -202,17 +207,39 @@ export class LiveSession {
 
   /** Notes that the session may be looked for on this node. */
   noteLookedForOn(node: string): void {
-    if (!this.#lookedForOn.includes(node)) this.#lookedForOn = [...this.#lookedForOn, node];
+    if (this.#lookedForOn.length === 0) this.#lookedForOn = onlyOn(node);
+    else if (!this.#lookedForOn.includes(node)) this.#lookedForOn = [...this.#lookedForOn, node];
   }
 
   /** Of a session that requests of this process are about to end: what its successor will be if that one is fastest. */
   heir(id: string): Succession | undefined {
-    return this.#heirs?.get(id);
+    return this.#ending?.heirs.get(id);
   }
 
   /** Notes what its successor will be if that one is fastest. */
   noteHeir(heir: Succession): void {
-    this.#heirs = put(this.#heirs, heir.id, heir);
+    this.#ending ??= new Ending();
+    this.#ending.heirs.set(heir.id, heir);
+  }
+
+  /** Of a session that is destroyed: where it goes on under a new id. */
+  get successor(): Succession | undefined {
+    return this.#ending?.successor;
+  }
+
+  set successor(successor: Succession | undefined) {
+    this.#ending ??= new Ending();
+    this.#ending.successor = successor;
+  }
+
+  /** How many requests of this process have sent a node the end of it, and have no answer yet. */
+  get endsUnderWay(): number {
+    return this.#ending?.underWay ?? 0;
+  }
+
+  set endsUnderWay(count: number) {
+    this.#ending ??= new Ending();
+    this.#ending.underWay = count;
   }
 
   /** The attributes' bytes, as of the last fold. */
@@ -783,6 +810,19 @@ function lastOf(line: readonly string[], writeId: string): readonly string[] {
   for (let i = 0; i < kept; i++) next[i] = line[line.length - kept + i]!;
   next[kept] = writeId;
   return next;
+}
+
+// What most sessions have is there once for all.
+
+const none: readonly string[] = [];
+const places = new Map<string, readonly string[]>();
+
+function onlyOn(node: string): readonly string[] {
+  const known = places.get(node);
+  if (known !== undefined) return known;
+  const made = [node];
+  places.set(node, made);
+  return made;
 }
 
 /** What is left of the values that an attribute was given, without those of one request. */

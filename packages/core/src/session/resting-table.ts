@@ -5,17 +5,16 @@ import { type AttributeTable, packTable, unpackTable } from "./attribute-table.j
  * uses for a while.
  */
 export class RestingTable implements AttributeTable {
-  /** Latin-1: each character is a byte. Buffers of this size would take more for themselves than for what they hold. */
-  #packed: string | undefined;
-  #awake: AttributeTable | undefined;
+  /** As Latin-1, where each character is a byte: buffers of this size would take more for themselves than for what they hold. */
+  #content: string | AttributeTable;
 
   constructor(table: AttributeTable) {
-    this.#packed = packTable(table).toString("latin1");
+    this.#content = packTable(table).toString("latin1");
   }
 
   /** Whether somebody has looked at it, and it is no smaller than any other. */
   get isAwake(): boolean {
-    return this.#awake !== undefined;
+    return typeof this.#content !== "string";
   }
 
   get size(): number {
@@ -51,10 +50,7 @@ export class RestingTable implements AttributeTable {
   }
 
   get #table(): AttributeTable {
-    if (this.#awake === undefined) {
-      this.#awake = unpackTable(Buffer.from(this.#packed ?? "", "latin1"));
-      this.#packed = undefined;
-    }
-    return this.#awake;
+    if (typeof this.#content === "string") this.#content = unpackTable(Buffer.from(this.#content, "latin1"));
+    return this.#content;
   }
 }

@@ -24,9 +24,21 @@ export const newSessionId = (): string => randomText(24, "hex");
 export const isSessionId = (text: string): boolean => pattern.test(text);
 
 /** Derives what storages and events call a session. */
-export function identify(id: string): SessionIdentity {
-  const digest = hash("sha256", id, "base64url");
-  return { id, digest, name: digest.slice(0, 8) };
+export const identify = (id: string): SessionIdentity => new Identity(id);
+
+/** Each session has one for all of its life: it holds what cannot be had from the rest of it. */
+class Identity implements SessionIdentity {
+  readonly id: string;
+  readonly digest: string;
+
+  constructor(id: string) {
+    this.id = id;
+    this.digest = hash("sha256", id, "base64url");
+  }
+
+  get name(): string {
+    return this.digest.slice(0, 8);
+  }
 }
 
 /** The storage key of a session; in braces, so that its record and its lease share a Redis Cluster slot. */
