@@ -3,15 +3,18 @@ import { call, type NodeResponse } from "./node-response.js";
 type Listener = (...args: unknown[]) => void;
 
 /**
- * Makes what tells writers that a response takes more, after it told them to wait.
+ * Makes what tells writers that a response takes more, after it told them to wait. Undefined where that is
+ * `emit("drain")`.
  *
- * Normally that is `emit("drain")`. Middlewares that transform the body, as compression does, lead `on("drain")` to a
- * stream of theirs, where our signal would not arrive and a pipe would stand still for ever: so where one has replaced
- * `on`, its drain listeners are noted as they pass.
+ * Middlewares that transform the body, as compression does, lead `on("drain")` to a stream of theirs, where our signal would
+ * not arrive and a pipe would stand still for ever: so where one has replaced `on`, its drain listeners are noted as
+ * they pass.
  */
-export function drainSignal(res: NodeResponse): () => void {
-  if (!Object.hasOwn(res, "on")) return () => void res.emit("drain");
+export function drainSignal(res: NodeResponse): (() => void) | undefined {
+  return Object.hasOwn(res, "on") ? ledDrainSignal(res) : undefined;
+}
 
+function ledDrainSignal(res: NodeResponse): () => void {
   const led = new Set<Listener>();
   const leadingOn = res.on;
   res.on = (...args: Parameters<NodeResponse["on"]>) => {

@@ -331,6 +331,128 @@ describe("a held response", () => {
     expect(answer).toBeInstanceOf(Error); // bytes are out: the connection is cut, and the process lives
   });
 
+  describe("whose head is given in one piece", () => {
+    const exchanges = {
+      "that waits for its commit": () => new TestExchange(),
+      "with nothing to save": () => new TestExchange().needNotWait(),
+    };
+    for (const [kind, make] of Object.entries(exchanges)) {
+      it(`sends it as it was then, ${kind}`, async () => {
+        const headers: Record<string, string | number> = { "X-Name": "then", "Content-Length": 4 };
+
+        const answer = await ask(make(), (res) => {
+          res.writeHead(203, headers);
+          headers["X-Name"] = "now\n";
+          res.statusCode = 500;
+          res.end("body");
+        });
+
+        expect(answer).toMatchObject({ status: 203, body: "body" });
+        expect(answer.headers).toMatchObject({ "x-name": "then", "content-length": "4" });
+        expect(answer.headers["set-cookie"]).toEqual([sessionCookie]);
+        expect(answer.rawHeaders).toContain("X-Name");
+      });
+
+      it(`sends it without a cookie, ${kind}`, async () => {
+        const exchange = make();
+        exchange.cookie = () => undefined;
+        const seen: unknown[] = [];
+
+        const { status, headers, body } = await ask(exchange, (res) => {
+          res.writeHead(203, { "X-Name": "a", "Set-Cookie": "mine=1" });
+          seen.push(res.headersSent, res.statusCode);
+          res.write("bo");
+          res.end("dy");
+        });
+
+        expect(seen).toEqual([true, 203]);
+        expect([status, headers["x-name"], headers["set-cookie"], body]).toEqual([
+          203,
+          "a",
+          ["mine=1"],
+          "body",
+        ]);
+      });
+    }
+
+    it("adds it to what was set before", async () => {
+      const answer = await ask(new TestExchange().needNotWait(), (res) => {
+        res.setHeader("X-Before", "1").writeHead(200, { "X-Name": "a" }).end("body");
+      });
+
+      expect(answer.headers).toMatchObject({ "x-before": "1", "x-name": "a" });
+    });
+
+    it("gives way to the error's answer, which keeps what is no answer's content", async () => {
+      const answer = await ask(failing(), (res) => {
+        res.writeHead(200, { "Content-Type": "text/csv", "X-Cors": "*" }).end("secret");
+      });
+
+      expect(answer).toMatchObject({ status: 503, body: `error answer: ${unavailable.message}` });
+      expect(answer.headers).not.toHaveProperty("content-type");
+      expect(answer.headers["x-cors"]).toBe("*");
+    });
+
+    it("takes the headers that a middleware gives at the last moment", async () => {
+      const answer = await ask(new TestExchange().needNotWait(), (res) => {
+        const { writeHead } = res;
+        res.writeHead = (status: number) => writeHead.call(res, status, { "X-Late": "1" });
+        res.end("body");
+      });
+
+      expect(answer.headers["x-late"]).toBe("1");
+    });
+  });
+
+  it("may be held twice, as where one framework is mounted in another", async () => {
+    for (const outer of [new TestExchange(), new TestExchange().needNotWait()]) {
+      const inner = new TestExchange();
+      inner.cookie = () => "inner=1";
+
+      const { headers, body } = await ask(
+        inner,
+        (res) => {
+          res.write("bo");
+          res.end("dy");
+        },
+        {
+          before: (res) =>
+            holdResponse(res, outer, { answerError: (error) => res.end(`outer: ${error.message}`) }),
+        },
+      );
+
+      expect([headers["set-cookie"], body]).toEqual([["inner=1", sessionCookie], "body"]);
+      expect([outer.ends, inner.ends]).toEqual([1, 1]);
+    }
+  });
+
+  it("calls what stood there before and what was laid over it once each", async () => {
+    const called: string[] = [];
+    const noting = (name: string) => (res: http.ServerResponse) => {
+      for (const method of ["writeHead", "end"] as const) {
+        const inner = res[method] as (...args: unknown[]) => unknown;
+        Reflect.set(res, method, function (this: unknown, ...args: unknown[]) {
+          called.push(`${name} ${method}`);
+          return Reflect.apply(inner, this, args);
+        });
+      }
+    };
+
+    for (const exchange of [new TestExchange(), new TestExchange().needNotWait()]) {
+      called.length = 0;
+      await ask(
+        exchange,
+        (res) => {
+          noting("over")(res);
+          res.end("body");
+        },
+        { before: noting("under") },
+      );
+
+      expect(called).toEqual(["over end", "over writeHead", "under end", "under writeHead"]);
+    }
+  });
+
   it("lets 1xx answers and trailers pass", async () => {
     const exchange = new TestExchange().hold();
     const server = http.createServer((_req, res) => {

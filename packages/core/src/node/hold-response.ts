@@ -1,9 +1,26 @@
 import { MsmError } from "../errors.js";
 import type { CommitOptions, CommitResult, SessionExchange } from "../life-cycle/exchange.js";
 import { drainSignal } from "./drain-signal.js";
-import { type AnyServerResponse, call, type Method, type NodeResponse } from "./node-response.js";
-import { addSessionCookie, cookiesOf, dropHead, takeHead } from "./response-head.js";
-import { headersSentError, showEnded, showHeadSent } from "./sent-face.js";
+import {
+  FoundMethods,
+  type Holder,
+  hasMethods,
+  leadTo,
+  type PipeSource,
+  putMethods,
+  type SendingMethods,
+} from "./held-methods.js";
+import { type AnyServerResponse, call, type NodeResponse } from "./node-response.js";
+import {
+  addSessionCookie,
+  cookiesOf,
+  dropHead,
+  isPlainHead,
+  type PlainHead,
+  takeHead,
+  takeStatus,
+} from "./response-head.js";
+import { headersSentError, type ShowAsItIs, showEnded, showHeadSent } from "./sent-face.js";
 
 /** What `holdResponse` asks of its adapter. */
 export interface HoldOptions {
@@ -12,7 +29,7 @@ export interface HoldOptions {
    * answer. The response is unsent again, with the error's status; what is sent now goes out without another commit
    * and without a session cookie. Must not throw.
    */
-  readonly answerError: (error: Error) => void;
+  answerError(error: Error): void;
 }
 
 /**
@@ -28,7 +45,8 @@ export interface HoldOptions {
  */
 export function holdResponse(res: AnyServerResponse, exchange: SessionExchange, options: HoldOptions): void {
   const clientIsGone = "stream" in res ? res.stream.destroyed : res.destroyed;
-  new HeldResponse(res, exchange, options).begin(clientIsGone);
+  const held = new HeldResponse(res, exchange, options);
+  if (clientIsGone) held.closed();
 }
 
 /** How long a handler may go on after its client went away before what is held for it is let go. */
@@ -37,11 +55,12 @@ const graceMs = 1000;
 /**
  * - `open`: nothing goes out yet, though the head may be decided
  * - `holding`: a commit is under way; what the handler sends waits for it
+ * - `passing`: what waited is handed to Node just now, whose methods call one another
  * - `flowing`: the head is out, what is written goes straight on
  * - `ended`: everything was handed to Node
  * - `dropped`: the handler's answer is thrown away, also what it sends from now on
  */
-type State = "open" | "holding" | "flowing" | "ended" | "dropped";
+type State = "open" | "holding" | "passing" | "flowing" | "ended" | "dropped";
 
 /** A call that waits. */
 interface Output {
@@ -49,93 +68,102 @@ interface Output {
   readonly args: readonly unknown[];
 }
 
-/** What is piped into a response; old-style streams cannot be unpiped. */
-interface PipeSource {
-  unpipe?(destination: NodeResponse): unknown;
-}
+const noOutputs: readonly Output[] = [];
+const last: CommitOptions = { keepLease: false };
 
-type SendingMethods = Pick<NodeResponse, "writeHead" | "write" | "end" | "flushHeaders">;
-
-class HeldResponse {
+/** One for each request, most of which wait for nothing: what only others need is made when they do. */
+class HeldResponse implements Holder {
   readonly #res: NodeResponse;
   readonly #exchange: SessionExchange;
-  readonly #answerError: (error: Error) => void;
+  readonly #options: HoldOptions;
   /** The methods as we found them: Node's, or those of a middleware before us. */
   readonly #inner: SendingMethods;
-  readonly #signalDrain: () => void;
+  /** What stands on the response unless a middleware behind us has laid others over it. */
+  readonly #own: SendingMethods;
+  /** Undefined where writers listen to the response itself. */
+  readonly #signalDrain: (() => void) | undefined;
   readonly #cookiesBefore: readonly string[];
-  readonly #isHttp2: boolean;
-  readonly #pipes = new Set<PipeSource>();
+  #pipes: Set<PipeSource> | undefined;
 
   #state: State = "open";
-  /** Undefined until the head is decided; its headers are on the response. */
+  /** Undefined until the head is decided; its headers are on the response, but for `#plainHeaders`. */
   #statusCode: number | undefined;
+  /** What `writeHead()` was given, where that may be handed on as it came. */
+  #plainHeaders: object | undefined;
   #headIsImplicit = false;
   #headIsOut = false;
   /** That the last commit failed, and the answer goes out all the same. */
   #isUnsaved = false;
   #endIsHeld = false;
   #toldToWait = false;
-  #outputs: Output[] = [];
-  #hideHeadSent: (() => void) | undefined;
-  #hideEnded: (() => void) | undefined;
+  #outputs: Output[] | undefined;
+  #hideHeadSent: ShowAsItIs | undefined;
+  #hideEnded: ShowAsItIs | undefined;
   #grace: NodeJS.Timeout | undefined;
   #over = false;
-  /** What stands on the response unless a middleware behind us has laid another over it. */
-  #ownWriteHead: Method | undefined;
 
-  constructor(res: AnyServerResponse, exchange: SessionExchange, { answerError }: HoldOptions) {
+  constructor(res: NodeResponse, exchange: SessionExchange, options: HoldOptions) {
     this.#res = res;
     this.#exchange = exchange;
-    this.#answerError = answerError;
-    this.#inner = sendingMethodsOf(this.#res);
-    this.#signalDrain = drainSignal(this.#res);
-    this.#cookiesBefore = cookiesOf(this.#res);
-    this.#isHttp2 = res.req.httpVersionMajor > 1;
-  }
-
-  begin(clientIsGone: boolean): void {
-    const res = this.#res;
-    this.#ownWriteHead = (...args: unknown[]) => this.#writeHead(args);
-    res.writeHead = this.#ownWriteHead;
-    res.write = (...args: unknown[]) => this.#write(args);
-    res.end = (...args: unknown[]) => this.#end(args);
-    if (this.#inner.flushHeaders !== undefined) res.flushHeaders = () => this.#flushHeaders();
-    res.on("pipe", (source: PipeSource) => void this.#pipes.add(source));
-    if (clientIsGone) this.#clientWentAway();
-    else res.once("close", () => this.#clientWentAway());
+    this.#options = options;
+    this.#signalDrain = drainSignal(res);
+    this.#cookiesBefore = cookiesOf(res);
+    this.#inner = new FoundMethods(res);
+    this.#own = leadTo(this, res);
   }
 
   // --- what the handler calls -------------------------------------------------------------------------------------
 
-  #writeHead(args: readonly unknown[]): NodeResponse {
+  writeHead(args: readonly unknown[]): NodeResponse {
     if (this.#state === "dropped") return this.#res;
-    if (this.#headIsOut) call(this.#inner.writeHead, this.#res, args);
+    if (this.#headIsOut || this.#state === "passing") call(this.#inner.writeHead, this.#res, args);
     else if (this.#statusCode !== undefined) throw headersSentError("write");
     else this.#takeHead(args);
     return this.#res;
   }
 
   #takeHead(args: readonly unknown[]): void {
-    this.#statusCode = takeHead(this.#res, args);
-    if (!this.#headIsImplicit) this.#showHeadSent();
+    if (this.#headIsImplicit || !isPlainHead(this.#res, args)) this.#statusCode = takeHead(this.#res, args);
+    else this.#keepPlainHead(args);
+    if (this.#headIsImplicit) return;
+    this.#showHeadSent();
     // HTTP/1 sends a head with the first byte of the body, HTTP/2 as soon as it is written.
-    if (this.#isHttp2 && !this.#headIsImplicit) this.#hold("flushHeaders", []);
+    if (this.#res.req.httpVersionMajor > 1) this.#hold("flushHeaders", []);
+  }
+
+  #keepPlainHead([statusCode, headers]: PlainHead): void {
+    this.#statusCode = takeStatus(this.#res, statusCode);
+    this.#plainHeaders = { ...headers }; // as they are now
+  }
+
+  /** Where the head is not handed on at once after all, its headers go the way of others. */
+  #spreadPlainHead(): void {
+    const headers = this.#plainHeaders;
+    if (headers === undefined) return;
+    this.#plainHeaders = undefined;
+    this.#showHeadAsItIs();
+    takeHead(this.#res, [this.#statusCode, headers]);
+    this.#showHeadSent();
   }
 
   #showHeadSent(): void {
     if (!this.#headIsOut) this.#hideHeadSent ??= showHeadSent(this.#res);
   }
 
-  #flushHeaders(): void {
+  #showHeadAsItIs(): void {
+    this.#hideHeadSent?.(this.#res);
+    this.#hideHeadSent = undefined;
+  }
+
+  flushHeaders(): void {
     if (this.#state === "dropped") return;
-    if (this.#headIsOut) call(this.#inner.flushHeaders!, this.#res, []);
+    if (this.#headIsOut || this.#state === "passing") call(this.#inner.flushHeaders!, this.#res, []);
     else this.#hold("flushHeaders", []);
   }
 
-  #write(args: readonly unknown[]): unknown {
+  write(args: readonly unknown[]): unknown {
     if (this.#state === "dropped") return false;
-    if (this.#state === "flowing" || this.#state === "ended") return call(this.#inner.write, this.#res, args);
+    if (this.#isOpenToNode) return call(this.#inner.write, this.#res, args);
 
     checkChunk(args[0]);
     this.#hold("write", args);
@@ -143,22 +171,27 @@ class HeldResponse {
     return false;
   }
 
-  #end(args: readonly unknown[]): NodeResponse {
+  get #isOpenToNode(): boolean {
+    return this.#state === "passing" || this.#state === "flowing" || this.#state === "ended";
+  }
+
+  end(args: readonly unknown[]): unknown {
     if (this.#state === "dropped") return this.#res;
+    if (this.#state === "passing") return call(this.#inner.end, this.#res, args);
     if (this.#state === "ended" || this.#endIsHeld) return this.#endAgain(args);
 
     if (typeof args[0] !== "function" && args[0] !== undefined && args[0] !== null) checkChunk(args[0]);
     this.#decideHead();
     const isFree = this.#state === "open" || this.#state === "flowing";
-    const committing = isFree ? this.#commit({ keepLease: false }) : undefined;
+    const committing = isFree ? this.#commit(last) : undefined;
     this.#endIsHeld = true;
-    this.#outputs.push({ method: "end", args });
-    if (committing !== undefined && !(committing instanceof Promise)) this.#passOnAtOnce(committing);
-    else this.#holdEnd(committing);
+    if (committing === undefined || committing instanceof Promise) this.#holdEnd(args, committing);
+    else this.#passOnAtOnce(committing, args);
     return this.#res;
   }
 
-  #holdEnd(committing: Promise<CommitResult> | undefined): void {
+  #holdEnd(args: readonly unknown[], committing: Promise<CommitResult> | undefined): void {
+    this.#putOff("end", args);
     this.#hideEnded = showEnded(this.#res);
     this.#showHeadSent();
     if (this.#state === "holding") return;
@@ -170,17 +203,23 @@ class HeldResponse {
   #endAgain(args: readonly unknown[]): NodeResponse {
     const onFinish = args.filter((arg) => typeof arg === "function");
     if (this.#state === "ended") call(this.#inner.end, this.#res, onFinish);
-    else this.#outputs.push({ method: "end", args: onFinish });
+    else this.#putOff("end", onFinish);
     return this.#res;
   }
 
   #hold(method: Output["method"], args: readonly unknown[]): void {
     this.#decideHead();
-    this.#outputs.push({ method, args });
+    this.#putOff(method, args);
     this.#showHeadSent();
     if (this.#state === "holding") return;
     this.#state = "holding";
     void this.#commitAndPassOn();
+  }
+
+  #putOff(method: Output["method"], args: readonly unknown[]): void {
+    this.#spreadPlainHead();
+    this.#outputs ??= [];
+    this.#outputs.push({ method, args });
   }
 
   /**
@@ -191,7 +230,7 @@ class HeldResponse {
     if (this.#statusCode !== undefined) return;
     this.#headIsImplicit = true;
     const { statusCode } = this.#res;
-    if (this.#res.writeHead === this.#ownWriteHead) this.#statusCode = statusCode;
+    if (this.#res.writeHead === this.#own.writeHead) this.#statusCode = statusCode;
     else call(this.#res.writeHead, this.#res, [statusCode]);
   }
 
@@ -210,8 +249,8 @@ class HeldResponse {
   }
 
   /** An answer in one go, of a handler that changed nothing: as if nobody held it. */
-  #passOnAtOnce(result: CommitResult): void {
-    const trouble = this.#passOnUnless(result, true);
+  #passOnAtOnce(result: CommitResult, end: readonly unknown[]): void {
+    const trouble = this.#passOnUnless(result, true, end);
     if (trouble === undefined) return;
     // As after a commit that took its time: the handler is done before its error is answered.
     this.#state = "holding";
@@ -219,12 +258,16 @@ class HeldResponse {
   }
 
   /** @returns why the answer cannot be passed on */
-  #passOnUnless({ outcome, error }: CommitResult, endIsCovered: boolean): Error | undefined {
+  #passOnUnless(
+    { outcome, error }: CommitResult,
+    endIsCovered: boolean,
+    end?: readonly unknown[],
+  ): Error | undefined {
     this.#isUnsaved = outcome === "failed";
     if (this.#isUnsaved && !this.#saysThatItFailed)
       return MsmError.from(error, "MSM_ERR_STORAGE_UNAVAILABLE");
     try {
-      this.#passOn(endIsCovered);
+      this.#passOn(endIsCovered, end);
       return undefined;
     } catch (refusal) {
       // Node throws, e.g., where the body is not as long as the handler's Content-Length says.
@@ -255,47 +298,79 @@ class HeldResponse {
     return /^text\/event-stream/i.test(String(this.#res.getHeader("content-type") ?? ""));
   }
 
-  /** Hands to Node what waited; the end only where everything before it is committed. */
-  #passOn(endIsCovered: boolean): void {
-    this.#hideHeadSent?.();
-    this.#hideHeadSent = undefined;
-    const takesMore = withMethods(this.#res, this.#inner, () => {
+  /**
+   * Hands to Node what waited; the end only where everything before it is committed.
+   * @param end what `end()` was called with, where that did not wait
+   */
+  #passOn(endIsCovered: boolean, end?: readonly unknown[]): void {
+    this.#showHeadAsItIs();
+    // Node calls some of these methods from others, looking them up on the response: it shall find those that we found.
+    const overlaid = hasMethods(this.#res, this.#own) ? undefined : new FoundMethods(this.#res);
+    if (overlaid !== undefined) putMethods(this.#res, this.#inner);
+    this.#state = "passing";
+    let takesMore = true;
+    try {
       if (!this.#headIsOut) this.#passHeadOn();
-      return this.#passOutputsOn(endIsCovered);
-    });
+      if (end === undefined) takesMore = this.#passOutputsOn(endIsCovered);
+      else call(this.#inner.end, this.#res, end);
+    } finally {
+      this.#state = "holding";
+      if (overlaid !== undefined) putMethods(this.#res, overlaid);
+    }
 
     this.#state = endIsCovered ? "ended" : this.#endIsHeld ? "holding" : "flowing";
     if (endIsCovered) this.#letGo();
-    else if (takesMore && this.#toldToWait) this.#signalDrain();
+    else if (takesMore && this.#toldToWait) this.#tellToGoOn();
+  }
+
+  #tellToGoOn(): void {
+    if (this.#signalDrain === undefined) this.#res.emit("drain");
+    else this.#signalDrain();
   }
 
   #passHeadOn(): void {
     const cookie = this.#isUnsaved ? undefined : this.#exchange.cookie();
-    if (cookie !== undefined) addSessionCookie(this.#res, cookie);
+    if (cookie !== undefined) this.#addCookie(cookie);
     const statusCode = this.#statusCode ?? this.#res.statusCode;
     // An implicit head is left to Node, which adds the Content-Length where it gets the body in one piece.
     if (this.#headIsImplicit) this.#res.statusCode = statusCode;
-    else call(this.#inner.writeHead, this.#res, [statusCode]);
+    else call(this.#inner.writeHead, this.#res, this.#headToPassOn(statusCode));
     this.#headIsOut = true;
+  }
+
+  #headToPassOn(statusCode: number): readonly unknown[] {
+    return this.#plainHeaders === undefined ? [statusCode] : [statusCode, this.#plainHeaders];
+  }
+
+  #addCookie(cookie: string): void {
+    this.#spreadPlainHead();
+    this.#showHeadAsItIs();
+    addSessionCookie(this.#res, cookie);
   }
 
   /** @returns whether Node takes more */
   #passOutputsOn(endIsCovered: boolean): boolean {
-    const end = this.#outputs.findIndex(({ method }) => method === "end");
-    const passed = this.#outputs.splice(0, endIsCovered || end === -1 ? this.#outputs.length : end);
     let takesMore = true;
-    for (const { method, args } of passed) {
+    for (const { method, args } of this.#takeOutputs(endIsCovered)) {
       const taken = call(this.#inner[method]!, this.#res, args);
       if (method === "write") takesMore = taken !== false;
     }
     return takesMore;
   }
 
+  #takeOutputs(withEnd: boolean): readonly Output[] {
+    const outputs = this.#outputs;
+    if (outputs === undefined) return noOutputs;
+    const end = withEnd ? -1 : outputs.findIndex(({ method }) => method === "end");
+    this.#outputs = end === -1 ? undefined : outputs.slice(end);
+    return end === -1 ? outputs : outputs.slice(0, end);
+  }
+
   #fail(error: Error): void {
     this.#letGo();
     if (this.#headIsOut) this.#cut(error);
     else this.#answerInstead(error);
-    for (const { method, args } of this.#outputs.splice(0)) {
+    for (const { method, args } of this.#takeOutputs(true)) {
       const written = args.at(-1);
       if (method === "write" && typeof written === "function") process.nextTick(written, error);
     }
@@ -304,24 +379,31 @@ class HeldResponse {
   #cut(error: Error): void {
     this.#state = "ended";
     // Without an error, HTTP/2 would end the stream as if it were complete; with one, HTTP/1 would report a client's.
-    this.#res.destroy(this.#isHttp2 ? error : undefined);
+    this.#res.destroy(this.#res.req.httpVersionMajor > 1 ? error : undefined);
   }
 
   #answerInstead(error: Error): void {
     this.#state = "dropped";
-    this.#hideHeadSent?.();
-    this.#hideEnded?.();
-    for (const source of this.#pipes) source.unpipe?.(this.#res);
+    this.#spreadPlainHead();
+    this.#showHeadAsItIs();
+    this.#hideEnded?.(this.#res);
+    for (const source of this.#pipes ?? []) source.unpipe?.(this.#res);
     const status = "status" in error && typeof error.status === "number" ? error.status : 500;
     dropHead(this.#res, status, this.#cookiesBefore);
     // The error's answer goes past the middlewares around us: they have begun to transform the dropped one.
-    Object.assign(this.#res, unlessEnded(this.#res, this.#inner));
-    this.#answerError(error);
+    putMethods(this.#res, unlessEnded(this.#res, this.#inner));
+    this.#options.answerError(error);
   }
 
   // --- the end of the exchange ------------------------------------------------------------------------------------
 
-  #clientWentAway(): void {
+  pipedInto(source: PipeSource): void {
+    this.#pipes ??= new Set();
+    this.#pipes.add(source);
+  }
+
+  /** The client went away, or has its answer. */
+  closed(): void {
     if (this.#over || this.#endIsHeld) return;
     this.#grace = setTimeout(() => void this.#letGoOfAborted(), graceMs);
     this.#grace.unref();
@@ -337,7 +419,7 @@ class HeldResponse {
   #letGo(): void {
     if (this.#over) return;
     this.#over = true;
-    clearTimeout(this.#grace);
+    if (this.#grace !== undefined) clearTimeout(this.#grace);
     void this.#exchange.end();
   }
 }
@@ -347,38 +429,14 @@ const failedBy = (thrown: unknown): CommitResult => ({
   error: MsmError.from(thrown, "MSM_ERR_STORAGE_UNAVAILABLE"),
 });
 
-function sendingMethodsOf({ writeHead, write, end, flushHeaders }: NodeResponse): SendingMethods {
-  return { writeHead, write, end, ...(flushHeaders === undefined ? {} : { flushHeaders }) };
-}
-
-/** Node calls some of these methods from others, looking them up on the response: in `run` it finds `methods`. */
-function withMethods<T>(res: NodeResponse, methods: SendingMethods, run: () => T): T {
-  const { writeHead, write, end, flushHeaders } = res;
-  putMethods(res, methods.writeHead, methods.write, methods.end, methods.flushHeaders);
-  try {
-    return run();
-  } finally {
-    putMethods(res, writeHead, write, end, flushHeaders);
-  }
-}
-
-function putMethods(
-  res: NodeResponse,
-  writeHead: Method,
-  write: Method,
-  end: Method,
-  flushHeaders: Method | undefined,
-): void {
-  res.writeHead = writeHead;
-  res.write = write;
-  res.end = end;
-  if (flushHeaders !== undefined) res.flushHeaders = flushHeaders;
-}
-
 /** The methods, but for calls after the end: those are of the dropped handler, and would raise an error event. */
-function unlessEnded(res: NodeResponse, { write, end, ...others }: SendingMethods): SendingMethods {
+function unlessEnded(
+  res: NodeResponse,
+  { writeHead, write, end, flushHeaders }: SendingMethods,
+): SendingMethods {
   return {
-    ...others,
+    writeHead,
+    flushHeaders,
     write: (...args: unknown[]) => !res.writableEnded && call(write, res, args),
     end: (...args: unknown[]) => (res.writableEnded ? res : call(end, res, args)),
   };

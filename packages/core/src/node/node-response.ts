@@ -13,10 +13,12 @@ export interface NodeResponse extends EventEmitter {
   statusCode: number;
   statusMessage: string;
   readonly writableEnded: boolean;
+  readonly req: { readonly httpVersionMajor: number };
   writeHead: Method;
   write: Method;
   end: Method;
   flushHeaders?: Method;
+  getHeaderNames(): string[];
   getHeader(name: string): number | string | string[] | undefined;
   hasHeader(name: string): boolean;
   setHeader(name: string, value: unknown): unknown;

@@ -20,12 +20,46 @@ export function takeHead(res: NodeResponse, args: readonly unknown[]): number {
   return status;
 }
 
+/** Puts a status on the response. @returns the status code @throws as Node */
+export function takeStatus(res: NodeResponse, statusCode: unknown): number {
+  const status = checkedStatus(statusCode);
+  res.statusCode = status;
+  return status;
+}
+
 function checkedStatus(statusCode: unknown): number {
   const status = Number(statusCode) | 0;
   if (status >= 100 && status <= 999) return status;
   throw Object.assign(new RangeError(`Invalid status code: ${String(statusCode)}`), {
     code: "ERR_HTTP_INVALID_STATUS_CODE",
   });
+}
+
+/** A head of one shape: status code and headers. */
+export type PlainHead = readonly [statusCode: unknown, headers: object];
+
+/** What RFC 9110 has for a name. */
+const headerName = /^[\w!#$%&'*+\-.^`|~]+$/;
+
+/** What Node puts into a head as it is. */
+const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+/**
+ * Whether a head can be handed on to Node as it came, for it is all that there is: `writeHead(statusCode, headers)` of HTTP/1 where
+ * no header was set before, and nothing that Node throws at. `takeHead()` and Node's walk through what it took would be
+ * several times the work, and that for an answer which nobody changes any more.
+ */
+export function isPlainHead(res: NodeResponse, args: readonly unknown[]): args is PlainHead {
+  const headers = args[1];
+  if (args.length !== 2 || typeof headers !== "object" || headers === null || Array.isArray(headers))
+    return false;
+  if (!("_implicitHeader" in res) || res.getHeaderNames().length > 0) return false;
+  for (const name in headers) {
+    const value: unknown = headers[name as keyof typeof headers];
+    if (typeof value === "string" ? !headerValue.test(value) : typeof value !== "number") return false;
+    if (!headerName.test(name)) return false;
+  }
+  return true;
 }
 
 /** Takes the three shapes that Node takes: an object, a flat list of names and values, a list of pairs. */
@@ -61,10 +95,12 @@ function pairsOf(flat: readonly string[]): [string, string][] {
   return Array.from({ length: flat.length / 2 }, (_, pair) => [flat[2 * pair]!, flat[2 * pair + 1]!]);
 }
 
+const none: readonly string[] = [];
+
 /** The Set-Cookie headers that stand on the response, as a list of its own. */
 export function cookiesOf(res: Pick<NodeResponse, "getHeader">): readonly string[] {
   const cookies = res.getHeader("Set-Cookie");
-  if (cookies === undefined) return [];
+  if (cookies === undefined) return none;
   return Array.isArray(cookies) ? [...cookies] : [String(cookies)];
 }
 

@@ -1,11 +1,13 @@
 import type { NodeResponse } from "./node-response.js";
 
+/** Gives a response its own face back. */
+export type ShowAsItIs = (res: NodeResponse) => void;
+
 /**
  * Makes a response look sent while it is held: `headersSent` is true and headers cannot be changed, so that an error
  * handler does not answer a second time, and a second answer does not spoil the first one's headers.
- * @returns what gives the response its own face back
  */
-export function showHeadSent(res: NodeResponse): () => void {
+export function showHeadSent(res: NodeResponse): ShowAsItIs {
   return "_implicitHeader" in res ? showStoredHead(res) : showHeadSentOverHttp2(res);
 }
 
@@ -14,14 +16,18 @@ export function showHeadSent(res: NodeResponse): () => void {
  * its documented ones, but has been there since the first releases; and to lay others over those of each response costs
  * several times what all the rest of a request does.
  */
-function showStoredHead(res: NodeResponse & { _header?: unknown }): () => void {
+function showStoredHead(res: StoringResponse): ShowAsItIs {
   res._header = "held";
-  return () => {
-    res._header = null;
-  };
+  return forgetStoredHead;
 }
 
-function showHeadSentOverHttp2(res: NodeResponse): () => void {
+type StoringResponse = NodeResponse & { _header?: unknown };
+
+function forgetStoredHead(res: StoringResponse): void {
+  res._header = null;
+}
+
+function showHeadSentOverHttp2(res: NodeResponse): ShowAsItIs {
   return overlay(res, {
     headersSent: { value: true, configurable: true },
     setHeader: refusing("set"),
@@ -30,13 +36,20 @@ function showHeadSentOverHttp2(res: NodeResponse): () => void {
   });
 }
 
+const ended: PropertyDescriptor = { value: true, configurable: true };
+
 /**
  * Makes a response look ended while its end is held. `finished` stays as it is: Node reads it itself, and would take a
  * pipelined response for sent.
- * @returns what gives the response its own face back
  */
-export function showEnded(res: NodeResponse): () => void {
-  return overlay(res, { writableEnded: { value: true, configurable: true } });
+export function showEnded(res: NodeResponse): ShowAsItIs {
+  if (Object.hasOwn(res, "writableEnded")) return overlay(res, { writableEnded: ended });
+  Object.defineProperty(res, "writableEnded", ended);
+  return forgetEnded;
+}
+
+function forgetEnded(res: NodeResponse): void {
+  Reflect.deleteProperty(res, "writableEnded");
 }
 
 /** The error that Node throws at whoever changes headers too late. */
@@ -56,8 +69,8 @@ function refusing(verb: "set" | "append" | "remove"): PropertyDescriptor {
   };
 }
 
-/** Lays properties over an object's. @returns what takes them away, and puts back what was its own before */
-function overlay(target: object, properties: PropertyDescriptorMap): () => void {
+/** Lays properties over a response's. @returns what takes them away, and puts back what was its own before */
+function overlay(target: NodeResponse, properties: PropertyDescriptorMap): ShowAsItIs {
   const before = Object.keys(properties).map(
     (name) => [name, Object.getOwnPropertyDescriptor(target, name)] as const,
   );
