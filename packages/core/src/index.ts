@@ -31,7 +31,13 @@ export type {
   SessionManagerOptions,
   StickyOptions,
 } from "./options.js";
-export type { Attributes, KeptAttributes, RegenerateOptions, Session } from "./session/session.js";
+export type {
+  Attributes,
+  KeptAttributes,
+  MemberRules,
+  RegenerateOptions,
+  Session,
+} from "./session/session.js";
 export type { SessionStats } from "./stats.js";
 export type { MemcachedStorageOptions } from "./storage/memcached.js";
 export { memcachedStorage } from "./storage/memcached.js";

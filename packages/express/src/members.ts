@@ -1,68 +1,96 @@
 import { inspect } from "node:util";
-import type { Attributes, RegenerateOptions, Session } from "@msm/core";
+import type { Attributes, MemberRules, RegenerateOptions, Session } from "@msm/core";
 import type { Cookie, Session as ExpressSession } from "express-session";
 import expressSession from "express-session";
 import type { RequestSession } from "./request-session.js";
 import { copyCookie, type SessionCookie } from "./session-cookie.js";
 
-/** Gives an object in `req.session` an id and attributes of its own, when the session goes on without it. */
-export type Detach = (id: string, attributes: Attributes) => void;
-
 type Callback = (error?: unknown) => void;
 
-/** Members that express-session does not have: an application that keeps attributes of these names goes on doing so. */
-export const ownMembers: ReadonlySet<string> = new Set(["lock", "release", "isLocked"]);
+const rules: MemberRules = {
+  // express-session does not have them: an application that keeps attributes of these names goes on doing so.
+  yielding: new Set(["lock", "release", "isLocked"]),
+  // Own and enumerable, as express-session's: copies of a session have it.
+  listed: ["cookie"],
+};
 
 /** Leads from an object in `req.session` to what stands behind it. */
 const owner = Symbol("msm.owner");
 
+/** Leads from such an object to its members alone. */
+const membersAlone = Symbol("msm.members");
+
 /** What stands behind one `req.session`. */
 class Owner {
   readonly own: RequestSession;
-  /** That of the session at that time: an object of before `regenerate()` keeps its own. */
-  readonly cookie: SessionCookie;
+  #cookie: SessionCookie | undefined;
 
   constructor(own: RequestSession) {
     this.own = own;
-    this.cookie = own.sessionCookie;
+  }
+
+  /** That of the session at that time: an object of before `regenerate()` keeps its own. */
+  get cookie(): SessionCookie {
+    return this.#cookie ?? this.own.sessionCookie;
+  }
+
+  keepCookie(): void {
+    this.#cookie ??= this.own.sessionCookie;
   }
 }
 
-interface Members {
-  readonly [owner]: Owner;
+/** The members of one `req.session`. None is its own: V8 makes an object of that kind in no time. */
+class Members {
+  readonly #owner: Owner;
+
+  constructor(own: RequestSession) {
+    this.#owner = new Owner(own);
+  }
+
+  get [owner](): Owner {
+    return this.#owner;
+  }
+
+  get [membersAlone](): this {
+    return this;
+  }
+
+  get cookie(): Cookie {
+    return this[owner].cookie.shown;
+  }
+
+  // Passport's `keepSessionInfo` copies the old session's cookie to the new session.
+  set cookie(other: Cookie) {
+    copyCookie(other, this[owner].cookie.shown);
+  }
 }
+
+const membersOf = (view: ExpressSession): Members => view as unknown as Members;
 
 /** The session behind an object in `req.session`, whatever its attributes are called. */
-export const sessionOf = (view: ExpressSession): Session =>
-  (view as ExpressSession & Members)[owner].own.session;
+export const sessionOf = (view: ExpressSession): Session => membersOf(view)[owner].own.session;
 
-/** Makes the members of one `req.session`: its `cookie`, and what express-session's `Session` has. */
-export function createMembers(own: RequestSession): { members: ExpressSession; detach: Detach } {
-  const members: ExpressSession = Object.create(prototype);
-  Object.defineProperty(members, owner, { value: new Owner(own) });
-  Object.defineProperty(members, "cookie", cookieProperty);
-  const detach: Detach = (id, { cookie: _, ...attributes }) => {
-    Object.defineProperty(members, "id", { value: id, configurable: true });
-    Object.assign(members, attributes);
-  };
-  return { members, detach };
+/** Makes an object for `req.session`: the attributes, its `cookie`, and what express-session's `Session` has. */
+export function createView(own: RequestSession): ExpressSession {
+  return own.session.attributesWith(new Members(own), rules) as unknown as ExpressSession;
 }
 
-/** The same for all: with accessors of its own, each object would have a shape of its own, which V8 pays dearly for. */
-const cookieProperty: PropertyDescriptor = {
-  get(this: Members) {
-    return this[owner].cookie.shown;
-  },
-  // Passport's `keepSessionInfo` copies the old session's cookie to the new session.
-  set(this: Members, other: Cookie) {
-    copyCookie(other, this[owner].cookie.shown);
-  },
-  enumerable: true,
-  configurable: true,
-};
+/** The session's cookie is about to become another one: an object in `req.session` goes on with that which it had. */
+export function keepCookie(view: ExpressSession): void {
+  membersOf(view)[owner].keepCookie();
+}
 
-/** So that `req.session instanceof Session` holds for express-session's class. */
-const prototype: object = Object.create(expressSession.Session.prototype, {
+/** Gives an object in `req.session` an id and attributes of its own, as the session goes on without it. */
+export function detach(view: ExpressSession, id: string, { cookie: _, ...attributes }: Attributes): void {
+  const members = membersOf(view)[membersAlone];
+  Object.defineProperty(members, "id", { value: id, configurable: true });
+  Object.assign(members, attributes);
+}
+
+// So that `req.session instanceof Session` holds for express-session's class.
+Object.setPrototypeOf(Members.prototype, expressSession.Session.prototype);
+Reflect.deleteProperty(Members.prototype, "constructor");
+Object.defineProperties(Members.prototype, {
   ...getter("id", ({ session }) => session.id),
   ...getter("req", ({ req }) => req),
   ...asynchronous("save", (own) => own.save()),

@@ -8,7 +8,7 @@ import type {
 } from "@msm/core";
 import { MsmError } from "@msm/core";
 import expressSession, { type Session as ExpressSession, type Store } from "express-session";
-import { createMembers, type Detach, ownMembers } from "./members.js";
+import { createView, detach, keepCookie } from "./members.js";
 import type { AnyRequest } from "./request-facts.js";
 import { attach, type ShownSession } from "./request-properties.js";
 import { type CookieSource, SessionCookie } from "./session-cookie.js";
@@ -42,7 +42,6 @@ export class RequestSession implements SessionExchange, ShownSession {
   /** Made when it is asked for: most requests do not look at it. */
   #cookie: SessionCookie | undefined;
   #view: ExpressSession | undefined;
-  #detach: Detach | undefined;
   /** What stands in `req.session` where the request has no session any more. */
   #unset: { readonly as: null | undefined } | undefined;
   #isDestroyed = false;
@@ -203,7 +202,7 @@ export class RequestSession implements SessionExchange, ShownSession {
     void this.sessionCookie.shown; // of the old session, while that can still be read
     await this.session.regenerate(options);
     // Passport copies from the old object to the new one (`keepSessionInfo`), so the old one keeps what it had.
-    this.#detach?.(id, attributes);
+    if (this.#view !== undefined) detach(this.#view, id, attributes);
     this.#begins = true;
     this.#isStoredEmpty = true;
     if (!this.sessionCookie.isRemembered) this.#beginIdleTimeout();
@@ -251,18 +250,14 @@ export class RequestSession implements SessionExchange, ShownSession {
   }
 
   #currentView(): ExpressSession {
-    if (this.#view === undefined) {
-      const { members, detach } = createMembers(this);
-      this.#view = this.session.attributesWith(members, ownMembers);
-      this.#detach = detach;
-    }
+    this.#view ??= createView(this);
     return this.#view;
   }
 
   #renewView(): void {
+    if (this.#view !== undefined) keepCookie(this.#view);
     this.#cookie = undefined;
     this.#view = undefined;
-    this.#detach = undefined;
     this.#unset = undefined;
     if (!Object.hasOwn(this.#req, "session")) this.attach();
   }

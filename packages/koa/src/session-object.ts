@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import { MsmError, type RegenerateOptions } from "@msm/core";
+import { type MemberRules, MsmError, type RegenerateOptions } from "@msm/core";
 import type { Session } from "koa-session";
 import type { MaxAge } from "./opened-session.js";
 
@@ -19,11 +19,8 @@ export interface SessionOwner {
   release(): Promise<void>;
 }
 
-/** Members that koa-session does not have: an application that keeps values of these names goes on doing so. */
-export const ownMembers: ReadonlySet<string> = new Set(["destroy", "lock", "release", "isLocked"]);
-
 /** Leads from an object in `ctx.session` to what is behind it. */
-const ownerKey = Symbol("msm.owner");
+export const ownerKey = Symbol("msm.owner");
 
 interface Members {
   readonly [ownerKey]: SessionOwner;
@@ -37,12 +34,9 @@ interface KoaCommitOptions {
   readonly regenerate?: boolean;
 }
 
-/**
- * Makes an object with koa-session's members, none of them its own.
- * @param members what it inherits: `sessionMembers`, or what inherits from them
- */
-export function createSessionObject(owner: SessionOwner, members: object = sessionMembers): Session {
-  return Object.defineProperty(Object.create(members), ownerKey, { value: owner }) as Session;
+/** Makes an object with koa-session's members, none of them its own. */
+export function createSessionObject(owner: SessionOwner): Session {
+  return Object.defineProperty(Object.create(sessionMembers), ownerKey, { value: owner }) as Session;
 }
 
 /** What is behind an object in `ctx.session`; undefined where it is none of ours, as in a test that replaced it. */
@@ -61,7 +55,15 @@ export function valuesOf(session: object): Record<string, unknown> {
 /** koa-session does not store these. */
 export const isPrivate = (name: string): boolean => name.startsWith("_");
 
-/** koa-session's members, for objects that `createSessionObject` makes. */
+/** How members and values get along where msm keeps the session. */
+export const memberRules: MemberRules = {
+  // koa-session does not have them: an application that keeps values of these names goes on doing so.
+  yielding: new Set(["destroy", "lock", "release", "isLocked"]),
+  // They are this request's, and other requests do not see them.
+  isOwn: isPrivate,
+};
+
+/** koa-session's members, for objects that have an owner. */
 export const sessionMembers: object = Object.create(Object.prototype, {
   ...getter("isNew", (owner) => owner.isNew),
   ...getter("externalKey", (owner) => owner.externalKey),

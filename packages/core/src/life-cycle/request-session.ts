@@ -1,6 +1,6 @@
 import { milliseconds } from "../milliseconds.js";
 import type { LiveSession } from "../session/live-session.js";
-import type { Attributes, RegenerateOptions, Session } from "../session/session.js";
+import type { Attributes, MemberRules, RegenerateOptions, Session } from "../session/session.js";
 import { type SessionView, viewAsObject } from "../session/session-view.js";
 
 /** What a session asks of its exchange. */
@@ -62,8 +62,8 @@ export class RequestSession implements Session {
     return this.#attributes;
   }
 
-  attributesWith<T extends object>(members: T, yielding?: ReadonlySet<string>): T & Attributes {
-    return viewAsObject(this.#handle, members, yielding);
+  attributesWith<T extends object>(members: T, rules?: MemberRules): T & Attributes {
+    return viewAsObject(this.#handle, members, rules);
   }
 
   has(name: string): boolean {

@@ -4,7 +4,7 @@ import { SmallMap } from "../small-map.js";
 import { type AttributeTable, checkAttributeName, sameBytes } from "./attribute-table.js";
 import type { LiveSession } from "./live-session.js";
 import type { ResolveEncoded } from "./merge.js";
-import type { Attributes } from "./session.js";
+import type { Attributes, MemberRules } from "./session.js";
 
 /** An attribute as a request read it last. */
 interface Sight {
@@ -317,25 +317,25 @@ export class SessionView {
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
 
 const none: Iterable<[string, Mark]> = [];
-const noNames: ReadonlySet<string> = new Set();
 
 /** What has a view; `regenerate()` and `reload()` put another one in its place. */
 export interface ViewHolder {
   readonly view: SessionView;
 }
 
+const noRules: MemberRules = {};
+
 /**
  * The view as an object: names that `members` has are its own, all others are attributes. Enumerating gives the
  * members' own enumerable names, then the attributes.
- * @param yielding names of members that give way to an attribute of their name, as soon as there is one
  */
 export function viewAsObject<T extends object>(
   holder: ViewHolder,
   members: T,
-  yielding = noNames,
+  rules = noRules,
 ): T & Attributes {
   if (!(inspect.custom in members)) Object.defineProperty(members, inspect.custom, shownWhole);
-  return new Proxy(members, new AttributeTraps(holder, yielding)) as T & Attributes;
+  return new Proxy(members, new AttributeTraps(holder, rules)) as T & Attributes;
 }
 
 /** console.log() looks behind a Proxy, and would show the members only; what it calls there, it calls on the Proxy. */
@@ -348,26 +348,38 @@ const shownWhole: PropertyDescriptor = {
 
 class AttributeTraps implements ProxyHandler<object> {
   readonly #holder: ViewHolder;
-  readonly #yielding: ReadonlySet<string>;
+  readonly #rules: MemberRules;
 
-  constructor(holder: ViewHolder, yielding: ReadonlySet<string>) {
+  constructor(holder: ViewHolder, rules: MemberRules) {
     this.#holder = holder;
-    this.#yielding = yielding;
+    this.#rules = rules;
   }
 
   #isMember(members: object, key: string): boolean {
-    return key in members && !(this.#yielding.has(key) && this.#holder.view.live.has(key));
+    if (!(key in members)) return this.#isOwn(key);
+    return !(this.#isYielding(key) && this.#holder.view.live.has(key));
+  }
+
+  #isOwn(key: string): boolean {
+    const { isOwn } = this.#rules;
+    return isOwn?.(key) === true;
+  }
+
+  #isYielding(key: string): boolean {
+    const { yielding } = this.#rules;
+    return yielding?.has(key) === true;
   }
 
   get(members: object, key: string | symbol, receiver: unknown): unknown {
-    if (typeof key === "symbol" || this.#isMember(members, key)) return Reflect.get(members, key, receiver);
-    return this.#holder.view.read(key);
+    // What is behind a symbol may be what no Proxy has: private elements of the members.
+    if (typeof key === "symbol") return Reflect.get(members, key);
+    return this.#isMember(members, key) ? Reflect.get(members, key, receiver) : this.#holder.view.read(key);
   }
 
   set(members: object, key: string | symbol, value: unknown): boolean {
     if (typeof key === "string") {
       checkAttributeName(key);
-      if (!(key in members) || this.#yielding.has(key)) {
+      if (this.#isAttribute(members, key)) {
         this.#holder.view.assign(key, value);
         return true;
       }
@@ -375,8 +387,15 @@ class AttributeTraps implements ProxyHandler<object> {
     return Reflect.set(members, key, value);
   }
 
+  /** Whether what is given to a name is put into the session. */
+  #isAttribute(members: object, key: string): boolean {
+    return key in members ? this.#isYielding(key) : !this.#isOwn(key);
+  }
+
   has(members: object, key: string | symbol): boolean {
-    return key in members || (typeof key === "string" && this.#holder.view.live.has(key));
+    return (
+      key in members || (typeof key === "string" && (this.#isOwn(key) || this.#holder.view.live.has(key)))
+    );
   }
 
   deleteProperty(members: object, key: string | symbol): boolean {
@@ -387,19 +406,27 @@ class AttributeTraps implements ProxyHandler<object> {
 
   ownKeys(members: object): (string | symbol)[] {
     const own = Reflect.ownKeys(members);
-    return [...own, ...this.#holder.view.live.names().filter((name) => !this.#isMember(members, name))];
+    const listed = this.#rules.listed?.filter((name) => !own.includes(name)) ?? [];
+    const attributes = this.#holder.view.live.names().filter((name) => !this.#isMember(members, name));
+    return [...listed, ...own, ...attributes];
   }
 
   getOwnPropertyDescriptor(members: object, key: string | symbol): PropertyDescriptor | undefined {
-    if (typeof key === "symbol" || this.#isMember(members, key))
-      return Reflect.getOwnPropertyDescriptor(members, key);
+    if (typeof key === "symbol" || this.#isMember(members, key)) return this.#describe(members, key);
     if (!this.#holder.view.live.has(key)) return undefined;
     return { value: this.#holder.view.read(key), writable: true, enumerable: true, configurable: true };
   }
 
+  #describe(members: object, key: string | symbol): PropertyDescriptor | undefined {
+    const own = Reflect.getOwnPropertyDescriptor(members, key);
+    if (own !== undefined || !this.#rules.listed?.includes(String(key))) return own;
+    const inherited = Reflect.getOwnPropertyDescriptor(Object.getPrototypeOf(members) as object, key);
+    return { ...inherited, enumerable: true, configurable: true };
+  }
+
   defineProperty(members: object, key: string | symbol, descriptor: PropertyDescriptor): boolean {
-    const isOwn = typeof key === "symbol" || (key in members && !this.#yielding.has(key));
-    if (isOwn) return Reflect.defineProperty(members, key, descriptor);
+    if (typeof key === "symbol" || !this.#isAttribute(members, key))
+      return Reflect.defineProperty(members, key, descriptor);
     if (!("value" in descriptor)) {
       throw new MsmError(
         "MSM_ERR_ATTRIBUTE_NAME",

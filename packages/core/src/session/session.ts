@@ -17,6 +17,19 @@ export interface RegenerateOptions {
   readonly grace?: boolean;
 }
 
+/** How the members of an adapter's session object and the attributes get along. */
+export interface MemberRules {
+  /**
+   * Members that give way to an attribute of their name, as soon as there is one: those that the library in whose place the
+   * adapter stands does not have. Default none.
+   */
+  readonly yielding?: ReadonlySet<string>;
+  /** Inherited members that are listed as if they were the object's own, so that copies have them. Default none. */
+  readonly listed?: readonly string[];
+  /** Which other names are the object's own, and never attributes. Default none. */
+  readonly isOwn?: (name: string) => boolean;
+}
+
 /** One request's view of its session. */
 export interface Session {
   /** 48 hexadecimal digits, or what `SessionRequest.newId` made; changes only by `regenerate()`. */
@@ -44,10 +57,9 @@ export interface Session {
    * The same attributes as an object with members of the adapter's own (`save`, `destroy`, `cookie` …): names that
    * `members` has, itself or inherited, are `members`'; all others are attributes. Enumerable own names of `members` are listed
    * before the attributes. Made once per request.
-   * @param yielding names of members that give way to an attribute of their name, as soon as there is one: for members
-   *   that the library in whose place the adapter stands does not have
+   * @param rules for all sessions of an adapter the same object
    */
-  attributesWith<T extends object>(members: T, yielding?: ReadonlySet<string>): T & Attributes;
+  attributesWith<T extends object>(members: T, rules?: MemberRules): T & Attributes;
 
   /** Whether there is an attribute of that name. Decodes nothing, and marks nothing. */
   has(name: string): boolean;

@@ -1,4 +1,5 @@
-import type { Attributes, RegenerateOptions, Session } from "@msm/core";
+import { inspect } from "node:util";
+import type { Attributes, MemberRules, RegenerateOptions, Session } from "@msm/core";
 import { callbackOrPromise } from "../callback-or-promise.js";
 import type { FastifySessionObject, LibraryCookieOptions } from "../library.js";
 import type { SessionCookie } from "../session-cookie.js";
@@ -18,51 +19,64 @@ export interface SessionOwner {
   destroy(): Promise<void>;
 }
 
+const rules: MemberRules = {
+  // @fastify/session does not have them: an application that keeps attributes of these names goes on doing so.
+  yielding: new Set(["lock", "release", "isLocked"]),
+  // Own and enumerable, as @fastify/session's: copies of a session have it.
+  listed: ["cookie"],
+};
+
+/** Leads from an object in `request.session` to whose it is. */
+const owner = Symbol("msm.owner");
+
+/** Leads from such an object to its members alone. */
+const membersAlone = Symbol("msm.members");
+
+/** The members of one `request.session`. None is its own: V8 makes an object of that kind in no time. */
+class Members {
+  readonly #owner: SessionOwner;
+
+  constructor(own: SessionOwner) {
+    this.#owner = own;
+  }
+
+  get [owner](): SessionOwner {
+    return this.#owner;
+  }
+
+  get [membersAlone](): this {
+    return this;
+  }
+
+  get cookie(): SessionCookie {
+    return this[owner].currentCookie;
+  }
+
+  set cookie(cookie: SessionCookie) {
+    this[owner].currentCookie = cookie;
+  }
+}
+
+/** Makes an object for `request.session`: the attributes, and the members of @fastify/session's. */
+export function createView(own: SessionOwner): FastifySessionObject {
+  return own.session.attributesWith(new Members(own), rules) as unknown as FastifySessionObject;
+}
+
 /**
  * Takes a picture of an object in `request.session`.
  * @returns what gives the object that id and those attributes as its own, where the session has gone on without it
  */
-export type Detach = () => () => void;
-
-/** Members that @fastify/session does not have: an application that keeps attributes of these names goes on doing so. */
-const ownMembers: ReadonlySet<string> = new Set(["lock", "release", "isLocked"]);
-
-const owner = Symbol("msm.owner");
-
-interface Members {
-  readonly [owner]: SessionOwner;
-}
-
-/** Makes an object for `request.session`: the attributes, and the members of @fastify/session's. */
-export function createView(own: SessionOwner): { view: FastifySessionObject; detach: Detach } {
-  const members = Object.create(prototype) as Members;
-  Object.defineProperty(members, owner, { value: own });
-  Object.defineProperty(members, "cookie", cookieMember);
-  const view = own.session.attributesWith(members, ownMembers) as unknown as FastifySessionObject;
-  const detach = () => {
-    const { id, attributes } = own.session;
-    const { cookie: _, ...kept }: Attributes = { ...attributes };
-    return () => {
-      Object.defineProperty(members, "sessionId", { value: id, configurable: true });
-      Object.assign(members, kept);
-    };
+export function pictureOf(view: FastifySessionObject): () => void {
+  const members = (view as unknown as Members)[membersAlone];
+  const { id, attributes } = members[owner].session;
+  const { cookie: _, ...kept }: Attributes = { ...attributes };
+  return () => {
+    Object.defineProperty(members, "sessionId", { value: id, configurable: true });
+    Object.assign(members, kept);
   };
-  return { view, detach };
 }
 
-/** Own and enumerable, as @fastify/session's: copies of a session have it. */
-const cookieMember: PropertyDescriptor = {
-  get(this: Members): SessionCookie {
-    return this[owner].currentCookie;
-  },
-  set(this: Members, cookie: SessionCookie) {
-    this[owner].currentCookie = cookie;
-  },
-  enumerable: true,
-  configurable: true,
-};
-
-const prototype: object = Object.create(Object.prototype, {
+Object.defineProperties(Members.prototype, {
   ...getter("sessionId", (own) => own.session.id),
   ...getter("encryptedSessionId", (own) => own.encryptedSessionId),
   ...getter("isLocked", (own) => own.session.isLocked),
@@ -81,7 +95,16 @@ const prototype: object = Object.create(Object.prototype, {
   }),
   ...method("lock", (own) => own.session.lock()),
   ...method("release", (own) => own.session.release()),
+  // console.log() looks behind a Proxy, and would show the members only.
+  [inspect.custom]: {
+    value(this: object) {
+      return { ...this };
+    },
+    configurable: true,
+  },
 });
+// As with @fastify/session, it is a plain object to whoever looks.
+Reflect.deleteProperty(Members.prototype, "constructor");
 
 /** @fastify/session names what is kept; here options may say it too. */
 function regenerateOptions(names: unknown): RegenerateOptions {

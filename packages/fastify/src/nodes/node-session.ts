@@ -13,7 +13,7 @@ import { isUntouched, putSession, SessionMaker } from "../request-session.js";
 import type { SessionCookie } from "../session-cookie.js";
 import { isSecure, type SessionTarget } from "../sessions.js";
 import { CookieInUse } from "./cookie-in-use.js";
-import { createView, type Detach, type SessionOwner } from "./members.js";
+import { createView, pictureOf, type SessionOwner } from "./members.js";
 import type { NodeSettings } from "./node-settings.js";
 import { nameOf } from "./session-names.js";
 
@@ -41,7 +41,6 @@ export class NodeSession extends SessionMaker implements SessionExchange, Sessio
   readonly #cookieHeader: string | undefined;
   /** Undefined until somebody looks. */
   #view: FastifySessionObject | undefined;
-  #detach: Detach | undefined;
   /** What the client is told to send from now on, and the session's id in it. */
   #announced: { readonly id: string; readonly value: string } | undefined;
   #cookie: CookieInUse | undefined;
@@ -70,11 +69,7 @@ export class NodeSession extends SessionMaker implements SessionExchange, Sessio
   }
 
   get view(): FastifySessionObject {
-    if (this.#view === undefined) {
-      const { view, detach } = createView(this);
-      this.#view = view;
-      this.#detach = detach;
-    }
+    this.#view ??= createView(this);
     return this.#view;
   }
 
@@ -211,7 +206,8 @@ export class NodeSession extends SessionMaker implements SessionExchange, Sessio
 
   async regenerate(options: RegenerateOptions): Promise<void> {
     const ageMs = cookieAgeOf(this.session);
-    const detach = this.#detach?.(); // the old object keeps what it had: applications copy from it
+    // The old object keeps what it had: applications copy from it.
+    const detach = this.#view === undefined ? undefined : pictureOf(this.#view);
     await this.session.regenerate(options);
     detach?.();
     this.#inheritedAgeMs = ageMs;
@@ -231,7 +227,6 @@ export class NodeSession extends SessionMaker implements SessionExchange, Sessio
   #renewView(): void {
     this.#isDestroyed = false;
     this.#view = undefined;
-    this.#detach = undefined;
     putSession(this.#target, this);
   }
 }

@@ -20,13 +20,7 @@ import type { Context } from "koa";
 import type { Session as KoaSession } from "koa-session";
 import type { Behaviour } from "../behaviour.js";
 import { type MaxAge, notAnObject, type OpenedSession, type ShownOptions } from "../opened-session.js";
-import {
-  createSessionObject,
-  isPrivate,
-  ownMembers,
-  type SessionOwner,
-  sessionMembers,
-} from "../session-object.js";
+import { memberRules, ownerKey, type SessionOwner, sessionMembers } from "../session-object.js";
 
 const unneeded: CommitResult = { outcome: "unneeded" };
 const renewing = { renew: true };
@@ -94,8 +88,7 @@ export class NodesSession implements OpenedSession, SessionOwner {
 
   get #values(): KoaSession {
     if (this.#view === undefined) {
-      const members = new Proxy(createSessionObject(this, membersOnNodes), privateNames);
-      this.#view = this.session.attributesWith(members, ownMembers);
+      this.#view = this.session.attributesWith(new Members(this), memberRules) as unknown as KoaSession;
     }
     return this.#view;
   }
@@ -304,21 +297,28 @@ function throwError({ error }: CommitResult): void {
   if (error !== undefined) throw error;
 }
 
-/** Names that begin with `_` are this request's: koa-session does not store them, and other requests do not see them. */
-const privateNames: ProxyHandler<KoaSession> = {
-  has: (members, name) => Reflect.has(members, name) || (typeof name === "string" && isPrivate(name)),
-};
+/** koa-session's members. None is an object's own: V8 makes an object of that kind in no time. */
+class Members {
+  readonly #owner: SessionOwner;
 
-/** What the core keeps of the cookie is shown as `maxAge`, and lost by nobody who writes over it. */
-const membersOnNodes: object = Object.create(sessionMembers, {
-  [cookieAttribute]: {
-    get: () => undefined,
-    set() {
-      throw new MsmError(
-        "MSM_ERR_ATTRIBUTE_NAME",
-        "ctx.session.cookie is taken: the age of the session's cookie is kept under this name, for all frameworks",
-      );
-    },
-    configurable: true,
+  constructor(owner: SessionOwner) {
+    this.#owner = owner;
+  }
+
+  get [ownerKey](): SessionOwner {
+    return this.#owner;
+  }
+}
+Object.setPrototypeOf(Members.prototype, sessionMembers);
+Reflect.deleteProperty(Members.prototype, "constructor");
+// What the core keeps of the cookie is shown as `maxAge`, and lost by nobody who writes over it.
+Object.defineProperty(Members.prototype, cookieAttribute, {
+  get: () => undefined,
+  set() {
+    throw new MsmError(
+      "MSM_ERR_ATTRIBUTE_NAME",
+      "ctx.session.cookie is taken: the age of the session's cookie is kept under this name, for all frameworks",
+    );
   },
+  configurable: true,
 });
