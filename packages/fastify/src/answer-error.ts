@@ -1,13 +1,26 @@
 import { STATUS_CODES } from "node:http";
+import type { HoldOptions } from "@msm/core/node";
 import type { FastifyReply } from "fastify";
+import type { Sessions } from "./sessions.js";
 
 /**
  * Answers with an error in place of a handler, whose answer is thrown away: as if the handler had failed with it, by
  * the application's error handler.
  */
-export function answerError(reply: FastifyReply, error: Error): void {
-  if (reply.sent) answerRaw(reply, error);
-  else answerByFastify(reply, error);
+export class ErrorAnswer implements HoldOptions {
+  readonly #reply: FastifyReply;
+  readonly #sessions: Pick<Sessions, "errorFor">;
+
+  constructor(reply: FastifyReply, sessions: Pick<Sessions, "errorFor">) {
+    this.#reply = reply;
+    this.#sessions = sessions;
+  }
+
+  answerError(thrown: Error): void {
+    const error = this.#sessions.errorFor(thrown);
+    if (this.#reply.sent) answerRaw(this.#reply, error);
+    else answerByFastify(this.#reply, error);
+  }
 }
 
 function answerByFastify(reply: FastifyReply, error: Error): void {

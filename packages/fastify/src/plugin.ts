@@ -1,13 +1,13 @@
-import { andThen, holdResponse } from "@msm/core/node";
+import { holdResponse } from "@msm/core/node";
 import type { FastifyPluginAsync, FastifyReply, FastifyRequest, HookHandlerDoneFunction } from "fastify";
 import fastifyPlugin from "fastify-plugin";
-import { answerError } from "./answer-error.js";
+import { ErrorAnswer } from "./answer-error.js";
 import type { Callback } from "./callback-or-promise.js";
 import { isOnPath } from "./cookie-path.js";
 import type { LibraryCookieOptions } from "./library.js";
 import { NodeSessions } from "./nodes/node-sessions.js";
 import { type FastifySessionOptions, sessionsFor } from "./options.js";
-import { sessionDecoration, sessionSlot } from "./request-session.js";
+import { putNothing, sessionDecoration, sessionSlot } from "./request-session.js";
 import type { Opening, SessionTarget } from "./sessions.js";
 
 const plugin: FastifyPluginAsync<FastifySessionOptions> = async (fastify, options) => {
@@ -38,17 +38,17 @@ const plugin: FastifyPluginAsync<FastifySessionOptions> = async (fastify, option
   }
 
   function openAndHold(request: FastifyRequest, reply: FastifyReply): undefined | Promise<undefined> {
-    (request as SessionTarget).session = {};
+    putNothing(request);
     if (!isOnPath(request.raw.url, sessions.cookiePath)) return undefined;
-    return andThen(sessions.open(request, reply), (exchange) => hold(reply, exchange));
+    const opening = sessions.open(request, reply);
+    if (opening instanceof Promise) return opening.then((exchange) => hold(reply, exchange));
+    return hold(reply, opening);
   }
 
   function hold(reply: FastifyReply, exchange: Opening): undefined {
     if (exchange === undefined) return;
     // All that Fastify sends goes by its raw response, and so do hijacked replies, streams and what `inject()` asks for.
-    holdResponse(reply.raw, exchange, {
-      answerError: (error) => answerError(reply, sessions.errorFor(error)),
-    });
+    holdResponse(reply.raw, exchange, new ErrorAnswer(reply, sessions));
   }
 
   function decryptSession(

@@ -13,9 +13,18 @@ interface SlotHolder {
   [sessionSlot]?: unknown;
 }
 
+/** Stands for an empty object: what a request has that is to have no session, or none yet. */
+const nothing = Symbol("msm.nothing");
+
+/** Gives a request an empty object for a session. */
+export function putNothing(request: object): void {
+  (request as SlotHolder)[sessionSlot] = nothing;
+}
+
 /** How Fastify's requests have `session`. Each of them has a `sessionSlot`. */
 export const sessionDecoration = {
   getter(this: SlotHolder): unknown {
+    if (this[sessionSlot] === nothing) this[sessionSlot] = {};
     const held = this[sessionSlot];
     return held instanceof SessionMaker ? held.view : held;
   },

@@ -76,7 +76,7 @@ export class NodeSession extends SessionMaker implements SessionExchange, Sessio
   // --- the exchange -----------------------------------------------------------------------------------------------
 
   commit(options?: CommitOptions): CommitResult | Promise<CommitResult> {
-    if (!this.#isWanted) return this.#dropChanges(options);
+    if (!this.#isWanted()) return this.#dropChanges(options);
     if (!this.#isDestroyed) this.#rememberCookie();
     return this.#exchange.commit(options);
   }
@@ -87,24 +87,24 @@ export class NodeSession extends SessionMaker implements SessionExchange, Sessio
   }
 
   cookie(): string | undefined {
-    if (!this.#isWanted) return undefined;
+    if (!this.#isWanted()) return undefined;
     const isChanged = this.#cookie?.isChanged === true;
-    const header = this.#exchange.cookie(isChanged || this.#isRenewalDue ? renewing : undefined);
+    const header = this.#exchange.cookie(isChanged || this.#isRenewalDue() ? renewing : undefined);
     if (header === undefined || isClearing(header)) return header;
-    if (this.#isInsecure) return undefined;
+    if (this.#isInsecure()) return undefined;
     const { id } = this.session;
     this.#announced = { id, value: valueIn(header) };
     this.#settings.renewals.note(id);
-    const ageMs = this.#ageMs;
+    const ageMs = this.#ageMs();
     const aged = cookieAgeOf(this.session) === undefined ? header : withMaxAge(header, ageMs);
     const isOtherwise = isChanged || this.#settings.cookie.expires !== undefined;
     return isOtherwise ? this.#cookieInUse.rewritten(aged, ageMs) : aged;
   }
 
-  get #isRenewalDue(): boolean {
+  #isRenewalDue(): boolean {
     const { rolling, renewals } = this.#settings;
     if (!rolling || this.#isDestroyed) return false;
-    const ageMs = this.#ageMs;
+    const ageMs = this.#ageMs();
     return ageMs !== null && renewals.isDue(this.session.id, ageMs);
   }
 
@@ -113,19 +113,19 @@ export class NodeSession extends SessionMaker implements SessionExchange, Sessio
   }
 
   /** False where the application took the session from its request without ending it, or there is no way to tell the client. */
-  get #isWanted(): boolean {
+  #isWanted(): boolean {
     if (this.#isDestroyed) return true;
-    return this.#isThere && !(this.session.isNew && this.#isInsecure);
+    return this.#isThere() && !(this.session.isNew && this.#isInsecure());
   }
 
   /** Whether the request has this session, and nothing that the application put in its place. */
-  get #isThere(): boolean {
+  #isThere(): boolean {
     if (isUntouched(this.#target, this)) return true;
     return this.#view !== undefined && this.#target.session === this.#view;
   }
 
   /** Such a cookie is not for connections without TLS. */
-  get #isInsecure(): boolean {
+  #isInsecure(): boolean {
     const { secure } = this.#cookie?.current ?? this.#settings.cookie;
     return secure === true && !isSecure(this.#target);
   }
@@ -140,12 +140,12 @@ export class NodeSession extends SessionMaker implements SessionExchange, Sessio
     }
     // The core stores nothing that is empty; what remembers the cookie is something.
     if (this.#isKeptEmpty && session.isEmpty) {
-      session.attributes[cookieAttribute] = { originalMaxAge: this.#ageMs };
+      session.attributes[cookieAttribute] = { originalMaxAge: this.#ageMs() };
     }
   }
 
   /** How long the cookie lasts, in milliseconds; null: until the browser is closed. */
-  get #ageMs(): number | null {
+  #ageMs(): number | null {
     const ownMs = cookieAgeOf(this.session);
     return ownMs === undefined ? (this.session.cookieMaxAgeMs ?? null) : ownMs;
   }
@@ -170,7 +170,7 @@ export class NodeSession extends SessionMaker implements SessionExchange, Sessio
   }
 
   get #cookieInUse(): CookieInUse {
-    this.#cookie ??= new CookieInUse(this.#settings, this.#ageMs, isSecure(this.#target));
+    this.#cookie ??= new CookieInUse(this.#settings, this.#ageMs(), isSecure(this.#target));
     return this.#cookie;
   }
 

@@ -77,9 +77,17 @@ export class NodeSessions implements Sessions, SessionHome {
     if (this.#previous !== undefined) {
       return andThen(this.#previous.adopt(asked), (adopted) => this.#openAdopted(adopted, request, reply));
     }
-    return andThen(this.manager.open(asked), (exchange) =>
-      this.#put(exchange, request as SessionTarget, asked.cookieHeader),
-    );
+    const opening = this.manager.open(asked);
+    if (opening instanceof Promise) return this.#putWhenOpen(opening, request, asked);
+    return this.#put(opening, request as SessionTarget, asked.cookieHeader);
+  }
+
+  async #putWhenOpen(
+    opening: Promise<SessionExchange>,
+    request: FastifyRequest,
+    { cookieHeader }: SessionRequest,
+  ): Promise<Opening> {
+    return this.#put(await opening, request as SessionTarget, cookieHeader);
   }
 
   async #openAdopted(
