@@ -21,6 +21,7 @@ import {
   takeStatus,
 } from "./response-head.js";
 import { headersSentError, type ShowAsItIs, showEnded, showHeadSent } from "./sent-face.js";
+import { keepTickShape } from "./tick-shape.js";
 
 /** What `holdResponse` asks of its adapter. */
 export interface HoldOptions {
@@ -48,6 +49,9 @@ export function holdResponse(res: AnyServerResponse, exchange: SessionExchange, 
   const held = new HeldResponse(res, exchange, options);
   if (clientIsGone) held.closed();
 }
+
+// Requests are what makes most of them.
+keepTickShape();
 
 /** How long a handler may go on after its client went away before what is held for it is let go. */
 const graceMs = 1000;
