@@ -89,9 +89,11 @@ export class RequestSession implements SessionExchange, ShownSession {
 
     this.#rememberCookie();
     const committing = this.#exchange.commit(options);
-    return committing instanceof Promise
-      ? committing.then((result) => this.#noted(result))
-      : this.#noted(committing);
+    return committing instanceof Promise ? this.#notedLater(committing) : this.#noted(committing);
+  }
+
+  async #notedLater(committing: Promise<CommitResult>): Promise<CommitResult> {
+    return this.#noted(await committing);
   }
 
   #noted(result: CommitResult): CommitResult {

@@ -34,15 +34,18 @@ const plugin: FastifyPluginAsync<FastifySessionOptions> = async (fastify, option
       return;
     }
     if (opening === undefined) done();
-    else opening.then(() => done(), done);
+    else tellWhenOpen(opening, done);
   }
 
   function openAndHold(request: FastifyRequest, reply: FastifyReply): undefined | Promise<undefined> {
     putNothing(request);
     if (!isOnPath(request.raw.url, sessions.cookiePath)) return undefined;
     const opening = sessions.open(request, reply);
-    if (opening instanceof Promise) return opening.then((exchange) => hold(reply, exchange));
-    return hold(reply, opening);
+    return opening instanceof Promise ? holdWhenOpen(reply, opening) : hold(reply, opening);
+  }
+
+  async function holdWhenOpen(reply: FastifyReply, opening: Promise<Opening>): Promise<undefined> {
+    return hold(reply, await opening);
   }
 
   function hold(reply: FastifyReply, exchange: Opening): undefined {
@@ -65,6 +68,10 @@ const plugin: FastifyPluginAsync<FastifySessionOptions> = async (fastify, option
     );
   }
 };
+
+function tellWhenOpen(opening: Promise<undefined>, done: HookHandlerDoneFunction): void {
+  opening.then(() => done(), done);
+}
 
 /**
  * Gives each request its session as `request.session`, with @fastify/session's members. The answer reaches the client

@@ -1,5 +1,5 @@
 import type { CommitOptions, CommitResult, SessionExchange } from "@msm/core";
-import { holdResponse } from "@msm/core/node";
+import { type HoldOptions, holdResponse } from "@msm/core/node";
 import type { Context } from "koa";
 import type { OpenedSession } from "./opened-session.js";
 
@@ -7,7 +7,7 @@ import type { OpenedSession } from "./opened-session.js";
  * A session and the response that waits for it. The session is committed twice: when the handler is done, so that the
  * middlewares around us see what went wrong and may answer it, and when their answer goes out.
  */
-export class HeldSession implements SessionExchange {
+export class HeldSession implements SessionExchange, HoldOptions {
   readonly session = undefined;
   readonly #ctx: Context;
   readonly #opened: OpenedSession;
@@ -24,8 +24,12 @@ export class HeldSession implements SessionExchange {
 
   /** Keeps the answer from the wire until the session is saved. */
   begin(): void {
-    // Koa's own way to answer an error: it tells the application, and honours the error's status and headers.
-    holdResponse(this.#ctx.res, this, { answerError: (error) => this.#ctx.onerror(error) });
+    holdResponse(this.#ctx.res, this, this);
+  }
+
+  /** Koa's own way to answer an error: it tells the application, and honours the error's status and headers. */
+  answerError(error: Error): void {
+    this.#ctx.onerror(error);
   }
 
   /**
@@ -37,7 +41,7 @@ export class HeldSession implements SessionExchange {
     // What the handler sends by itself is committed as it goes out, and cut off where that fails.
     if (respond === false || res.headersSent) return undefined;
     try {
-      const settling = this.#opened.settle({ keepLease: isStream(response.body) });
+      const settling = this.#opened.settle(isStream(response.body) ? goingOn : undefined);
       return settling instanceof Promise ? this.#settleLater(settling) : undefined;
     } catch (error) {
       throw this.#refused(error);
@@ -81,6 +85,8 @@ export class HeldSession implements SessionExchange {
       if (value !== undefined) res.setHeader(name, value);
   }
 }
+
+const goingOn: CommitOptions = { keepLease: true };
 
 /** Its answer goes on while its handler is done. */
 const isStream = (body: unknown): boolean =>

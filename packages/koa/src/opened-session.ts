@@ -16,7 +16,7 @@ export interface OpenedSession extends SessionExchange {
    * As `commit()`, for the middlewares around us: throws or rejects with what went wrong, as it was thrown.
    * @returns a promise only where something has to be waited for
    */
-  settle(options: CommitOptions): void | Promise<void>;
+  settle(options?: CommitOptions): void | Promise<void>;
 }
 
 /** What koa-session's `ctx.sessionOptions` is used for: a look at the options, and the age of this session's cookie. */

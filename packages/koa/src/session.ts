@@ -1,4 +1,5 @@
 import type { SessionManager } from "@msm/core";
+import { andThen } from "@msm/core/node";
 import type Koa from "koa";
 import type { Context, DefaultContext, DefaultState, Middleware, Next } from "koa";
 import { createBeforeOpening } from "./before-opening.js";
@@ -91,23 +92,30 @@ function opening(
   open: (ctx: Context) => OpenedSession | Promise<OpenedSession>,
   beforeOpening: () => OpenedSession,
 ): Middleware {
-  return async function openSession(ctx: Context, next: Next): Promise<void> {
+  // Not an async function: most sessions are there at once, and to come back to one costs more than what they do here.
+  return function openSession(ctx: Context, next: Next): Promise<void> {
     if (openedFor(ctx) !== undefined) return next();
-    // In an application that is mounted in another one, contexts are the outer one's.
-    extendContext(ctx.app.context, beforeOpening);
-    const opening = open(ctx);
-    // Most sessions are there at once: nothing is waited for then.
-    const opened = opening instanceof Promise ? await opening : opening;
-    attach(ctx, opened);
-    const held = new HeldSession(ctx, opened);
-    held.begin();
     try {
-      await next();
-    } finally {
-      const settling = held.settle();
-      if (settling !== undefined) await settling;
+      // In an application that is mounted in another one, contexts are the outer one's.
+      extendContext(ctx.app.context, beforeOpening);
+      const opening = open(ctx);
+      return opening instanceof Promise
+        ? opening.then((opened) => serve(ctx, opened, next))
+        : serve(ctx, opening, next);
+    } catch (error) {
+      return Promise.reject(error);
     }
   };
+}
+
+function serve(ctx: Context, opened: OpenedSession, next: Next): Promise<void> {
+  attach(ctx, opened);
+  const held = new HeldSession(ctx, opened);
+  held.begin();
+  return next().then(
+    () => held.settle(),
+    (error: unknown) => andThen(held.settle(), () => Promise.reject(error)),
+  );
 }
 
 function choosing(nodes: Nodes, wantsLock: boolean): Middleware {

@@ -119,7 +119,7 @@ export class NodesSession implements OpenedSession, SessionOwner {
     return this.#behaviour.autoCommit ? this.#commit(options) : this.#drop(options);
   }
 
-  settle(options: CommitOptions): void | Promise<void> {
+  settle(options?: CommitOptions): void | Promise<void> {
     return andThen(this.commit(options), throwError);
   }
 
@@ -151,7 +151,12 @@ export class NodesSession implements OpenedSession, SessionOwner {
   }
 
   #commitExchange(options?: CommitOptions): CommitResult | Promise<CommitResult> {
-    return andThen(this.#exchange.commit(options), (result) => this.#noted(result));
+    const committing = this.#exchange.commit(options);
+    return committing instanceof Promise ? this.#notedLater(committing) : this.#noted(committing);
+  }
+
+  async #notedLater(committing: Promise<CommitResult>): Promise<CommitResult> {
+    return this.#noted(await committing);
   }
 
   #noted(result: CommitResult): CommitResult {

@@ -1,16 +1,15 @@
 import type { Session, SessionExchange, SessionManager, SessionRequest, SessionTokens } from "@msm/core";
-import { type AdoptedRequest, adoptPrevious, andThen, sessionRequestOf } from "@msm/core/node";
+import { type AdoptedRequest, adoptPrevious, sessionRequestOf } from "@msm/core/node";
 import type { Context } from "koa";
 import { createWithoutSession } from "../before-opening.js";
 import type { Behaviour } from "../behaviour.js";
 import { emitLater } from "../koa-events.js";
 import type { OpenedSession } from "../opened-session.js";
+import type { ExternalKey } from "../options.js";
 import { valuesOf } from "../session-object.js";
 import type { ResolvedNodes } from "./nodes-options.js";
 import { NodesSession, type SessionHome } from "./nodes-session.js";
 import type { FormerSessions } from "./previous.js";
-
-const asItIs = (request: SessionRequest): AdoptedRequest => ({ request, isFormerLeftOver: false });
 
 /** Opens the sessions that msm keeps. */
 export class Nodes implements SessionHome {
@@ -20,22 +19,62 @@ export class Nodes implements SessionHome {
   readonly behaviour: Behaviour;
   readonly shown: ResolvedNodes["shown"];
   readonly #former: FormerSessions | undefined;
-  readonly #adopt: (request: SessionRequest) => AdoptedRequest | Promise<AdoptedRequest>;
+  /** Undefined where no library was used before. */
+  readonly #adopt: ReturnType<typeof adoptPrevious> | undefined;
 
   constructor({ manager, behaviour, former, shown }: ResolvedNodes) {
     this.manager = manager;
     this.#former = former;
-    this.#adopt = former === undefined ? asItIs : adoptPrevious(manager, former);
+    this.#adopt = former && adoptPrevious(manager, former);
     this.behaviour = behaviour;
     this.shown = shown;
   }
 
   /** Rejects where the session cannot be read, see `manager.open()`. */
   open(ctx: Context): OpenedSession | Promise<OpenedSession> {
-    return andThen(this.#adopt(this.#requestOf(ctx)), ({ request, isFormerLeftOver }) => {
-      const usable = andThen(this.manager.open(request), (exchange) => this.#usable(ctx, request, exchange));
-      return andThen(usable, (exchange) => this.#begin(ctx, request, exchange, isFormerLeftOver));
-    });
+    const request = this.#requestOf(ctx);
+    return this.#adopt === undefined
+      ? this.#openAs(ctx, request, false)
+      : this.#openAdopted(ctx, this.#adopt(request));
+  }
+
+  async #openAdopted(
+    ctx: Context,
+    adopting: AdoptedRequest | Promise<AdoptedRequest>,
+  ): Promise<OpenedSession> {
+    const { request, isFormerLeftOver } = await adopting;
+    return this.#openAs(ctx, request, isFormerLeftOver);
+  }
+
+  #openAs(
+    ctx: Context,
+    request: SessionRequest,
+    isFormerLeftOver: boolean,
+  ): OpenedSession | Promise<OpenedSession> {
+    const exchange = this.manager.open(request);
+    if (exchange instanceof Promise) return this.#openLater(ctx, request, exchange, isFormerLeftOver);
+    const usable = this.#usable(ctx, request, exchange);
+    if (usable instanceof Promise) return this.#beginLater(ctx, request, usable, isFormerLeftOver);
+    return this.#begin(ctx, request, usable, isFormerLeftOver);
+  }
+
+  async #openLater(
+    ctx: Context,
+    request: SessionRequest,
+    opening: Promise<SessionExchange>,
+    isFormerLeftOver: boolean,
+  ): Promise<OpenedSession> {
+    const usable = await this.#usable(ctx, request, await opening);
+    return this.#begin(ctx, request, usable, isFormerLeftOver);
+  }
+
+  async #beginLater(
+    ctx: Context,
+    request: SessionRequest,
+    usable: Promise<SessionExchange>,
+    isFormerLeftOver: boolean,
+  ): Promise<OpenedSession> {
+    return this.#begin(ctx, request, await usable, isFormerLeftOver);
   }
 
   #begin(
@@ -63,24 +102,14 @@ export class Nodes implements SessionHome {
   }
 
   #requestOf(ctx: Context): SessionRequest {
-    const { newId } = this.behaviour;
     return sessionRequestOf(ctx.req, {
       url: ctx.originalUrl,
       secure: ctx.secure,
       routePattern: routePatternOf(ctx),
       lock: this.choices.get(ctx),
-      newId: newId && (() => newId(ctx)),
-      tokens: this.#tokensOf(ctx),
+      newId: this.behaviour.newId && newIdFor(ctx, this.behaviour.newId),
+      tokens: this.behaviour.externalKey && tokensOf(ctx, this.behaviour.externalKey),
     });
-  }
-
-  /** The application's own way to carry an id carries nothing else: not on which node the session is. */
-  #tokensOf(ctx: Context): SessionTokens | undefined {
-    const { externalKey } = this.behaviour;
-    if (externalKey === undefined) return undefined;
-    const id = externalKey.get(ctx);
-    const carried = id ? { id, value: id } : undefined;
-    return { read: () => carried, value: (newId) => newId };
   }
 
   /** The exchange, or that of another session where the application refuses the one which was found. */
@@ -124,6 +153,15 @@ export class Nodes implements SessionHome {
     emitLater(ctx, "invalid", { key: session.id, value, ctx });
     return false;
   }
+}
+
+const newIdFor = (ctx: Context, newId: NonNullable<Behaviour["newId"]>) => () => newId(ctx);
+
+/** The application's own way to carry an id carries nothing else: not on which node the session is. */
+function tokensOf(ctx: Context, externalKey: ExternalKey): SessionTokens {
+  const id = externalKey.get(ctx);
+  const carried = id ? { id, value: id } : undefined;
+  return { read: () => carried, value: (newId) => newId };
 }
 
 /** Koa knows no routes; its router notes which one it found, where this middleware runs inside of it. */
