@@ -674,6 +674,22 @@ describe("a commit that fails", () => {
     expect([exchange.commits, exchange.ends]).toEqual([1, 1]);
   });
 
+  it("is answered as an error also where the exchange rejects, which it promises not to do", async () => {
+    for (const commit of [
+      () => Promise.reject(unavailable),
+      () => {
+        throw unavailable;
+      },
+    ]) {
+      const exchange = new TestExchange();
+      exchange.commit = commit;
+
+      const { status } = await ask(exchange, (res) => res.end("secret"));
+
+      expect([status, exchange.ends]).toEqual([503, 1]);
+    }
+  });
+
   it("keeps the cookies that stood there before, and drops the handler's", async () => {
     const answer = await ask(failing(), (res) => res.appendHeader("Set-Cookie", "handler=1").end("secret"), {
       before: (res) => res.setHeader("Set-Cookie", ["before=1"]),
@@ -814,6 +830,23 @@ describe("a client that goes away", () => {
     request.destroy();
 
     await vi.waitFor(() => expect([exchange.commits, exchange.ends]).toEqual([2, 1]), 5000);
+  });
+
+  it("of a stream leaves an exchange that ends, though its last commit rejects", async () => {
+    const exchange = new TestExchange();
+    const server = http.createServer((_req, res) => {
+      holdResponse(res, exchange, { answerError: () => {} });
+      res.write("data: 1\n\n");
+    });
+    const request = http.get({ port: await listen(server), host: "127.0.0.1" });
+    request.on("error", () => {}); // it was we who destroyed it
+    const [response] = (await once(request, "response")) as [http.IncomingMessage];
+    response.on("error", () => {}); // the same
+    exchange.commit = () => Promise.reject(unavailable);
+
+    request.destroy();
+
+    await vi.waitFor(() => expect(exchange.ends).toBe(1), 5000);
   });
 });
 

@@ -74,6 +74,7 @@ interface Output {
 
 const noOutputs: readonly Output[] = [];
 const last: CommitOptions = { keepLease: false };
+const goingOn: CommitOptions = { keepLease: true };
 
 /** One for each request, most of which wait for nothing: what only others need is made when they do. */
 class HeldResponse implements Holder {
@@ -221,7 +222,6 @@ class HeldResponse implements Holder {
   }
 
   #putOff(method: Output["method"], args: readonly unknown[]): void {
-    this.#spreadPlainHead();
     this.#outputs ??= [];
     this.#outputs.push({ method, args });
   }
@@ -245,8 +245,14 @@ class HeldResponse implements Holder {
     let begun: CommitResult | Promise<CommitResult> | undefined = committing;
     do {
       const endIsCovered = this.#endIsHeld;
-      begun ??= this.#commit({ keepLease: !endIsCovered && !this.#isEventStream });
-      const trouble = this.#passOnUnless(await begun, endIsCovered);
+      begun ??= this.#commit(endIsCovered || this.#isEventStream() ? last : goingOn);
+      let result: CommitResult;
+      try {
+        result = await begun;
+      } catch (thrown) {
+        result = failedBy(thrown);
+      }
+      const trouble = this.#passOnUnless(result, endIsCovered);
       if (trouble !== undefined) return this.#fail(trouble);
       begun = undefined;
     } while (this.#endIsHeld && this.#state === "holding");
@@ -268,7 +274,7 @@ class HeldResponse implements Holder {
     end?: readonly unknown[],
   ): Error | undefined {
     this.#isUnsaved = outcome === "failed";
-    if (this.#isUnsaved && !this.#saysThatItFailed)
+    if (this.#isUnsaved && !this.#saysThatItFailed())
       return MsmError.from(error, "MSM_ERR_STORAGE_UNAVAILABLE");
     try {
       this.#passOn(endIsCovered, end);
@@ -282,8 +288,7 @@ class HeldResponse implements Holder {
   /** An exchange promises not to reject; one that does all the same must not leave its client without an answer. */
   #commit(options: CommitOptions): CommitResult | Promise<CommitResult> {
     try {
-      const committing = this.#exchange.commit(options);
-      return committing instanceof Promise ? committing.catch(failedBy) : committing;
+      return this.#exchange.commit(options);
     } catch (thrown) {
       return failedBy(thrown);
     }
@@ -293,12 +298,13 @@ class HeldResponse implements Holder {
    * What the application answers to an error, such as that of a `destroy()` that fails in the commit once more: it tells
    * nobody that something worked, and its error handlers have had their turn.
    */
-  get #saysThatItFailed(): boolean {
+  #saysThatItFailed(): boolean {
     return !this.#headIsOut && this.#statusCode !== undefined && this.#statusCode >= 500;
   }
 
   /** Such a stream lasts as long as its client stays: other requests of the session cannot wait for that. */
-  get #isEventStream(): boolean {
+  #isEventStream(): boolean {
+    this.#spreadPlainHead();
     return /^text\/event-stream/i.test(String(this.#res.getHeader("content-type") ?? ""));
   }
 
@@ -416,7 +422,11 @@ class HeldResponse implements Holder {
   async #letGoOfAborted(): Promise<void> {
     // A client that leaves a stream is the usual end of it, and its handler often never calls end(). A handler that
     // has answered nothing yet may be half way through: what it does is committed when it ends.
-    if (this.#headIsOut && !this.#endIsHeld) await this.#commit({});
+    try {
+      if (this.#headIsOut && !this.#endIsHeld) await this.#commit({});
+    } catch {
+      // Nobody is there any more to be told.
+    }
     this.#letGo();
   }
 
