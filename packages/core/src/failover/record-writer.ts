@@ -41,7 +41,7 @@ export type CopyResult =
   | Ended;
 
 /** The version that a write replaces. */
-export interface Replaced {
+interface Replaced {
   readonly revision: Revision;
   /** Id of the node that it is known to be on. */
   readonly node: string;
