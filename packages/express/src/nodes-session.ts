@@ -8,12 +8,14 @@ import {
 } from "@msm/core/node";
 import type { Request, RequestHandler, Response } from "express";
 import { type GivenCookie, idleTimeoutMsOf } from "./cookie-options.js";
+import { ErrorAnswer } from "./error-answer.js";
 import { sessionOf } from "./members.js";
 import type { SessionMiddleware } from "./middleware.js";
 import type { NodesWay } from "./nodes-options.js";
 import { keepInTables } from "./property-tables.js";
 import { originalPathOf, originalUrlOf } from "./request-facts.js";
 import { RequestSession } from "./request-session.js";
+import type { CookieSource } from "./session-cookie.js";
 
 /** Makes the middleware for sessions on msm's nodes. */
 export function nodesSession(way: NodesWay): SessionMiddleware {
@@ -97,14 +99,24 @@ export function nodesSession(way: NodesWay): SessionMiddleware {
   ): void {
     const { session } = exchange;
     if (session === undefined) return void exchange.end();
-    const own = new RequestSession(req, exchange, session, way, {
-      given,
-      isOfRequest: way.cookieIsOfRequest,
-      requestIsSecure: isSecure,
-      idleTimeoutMs: way.ageIsIdleTimeout ? idleTimeoutMsOf(given) : undefined,
-    });
+    const own = new RequestSession(req, exchange, session, way, new RequestCookie(way, given, isSecure));
     own.attach();
-    holdResponse(res, own, { answerError: next });
+    holdResponse(res, own, new ErrorAnswer(next));
+  }
+}
+
+/** A class for the reason that `ErrorAnswer` is one. */
+class RequestCookie implements CookieSource {
+  readonly given: GivenCookie;
+  readonly isOfRequest: boolean;
+  readonly requestIsSecure: boolean;
+  readonly idleTimeoutMs: number | undefined;
+
+  constructor(way: NodesWay, given: GivenCookie, requestIsSecure: boolean) {
+    this.given = given;
+    this.isOfRequest = way.cookieIsOfRequest;
+    this.requestIsSecure = requestIsSecure;
+    this.idleTimeoutMs = way.ageIsIdleTimeout ? idleTimeoutMsOf(given) : undefined;
   }
 }
 

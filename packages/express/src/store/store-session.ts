@@ -4,6 +4,7 @@ import type { NextFunction, Request, RequestHandler, Response } from "express";
 import expressSession, { type Session, type SessionData } from "express-session";
 import { secretsFor } from "../compat-options.js";
 import { newCookie } from "../cookie-options.js";
+import { ErrorAnswer } from "../error-answer.js";
 import type { AnyHandler } from "../middleware.js";
 import { originalPathOf } from "../request-facts.js";
 import { signedTokens } from "../signed-tokens.js";
@@ -90,7 +91,7 @@ export function storeSession(options: StoreSessionOptions): AnyHandler {
       if (found === undefined) store.generate(req as Express.Request);
       else store.createSession(req, found);
       exchange.begin(found !== undefined);
-      holdResponse(res, exchange, { answerError: (error) => next(exchange.failure ?? error) });
+      holdResponse(res, exchange, new ErrorAnswer((error) => next(exchange.failure ?? error)));
     }
   }
 }
