@@ -62,6 +62,7 @@ export class SingleRedis implements RedisServers {
     command: RedisCommand,
     read: (reply: unknown) => T,
   ): Promise<T> {
+    const sent = open.sender.sendOnce(command);
     const deadline = this.#deadlines.start(`redis ${verb}`, this.#drop);
     const answered = (reply: unknown) => {
       deadline.settle();
@@ -71,7 +72,7 @@ export class SingleRedis implements RedisServers {
         throw open.failed(thrown);
       }
     };
-    return open.sender.sendOnce(command).then(answered, async (thrown) => {
+    return sent.then(answered, async (thrown) => {
       try {
         return read(await open.sender.sendWhole(command, thrown));
       } catch (again) {

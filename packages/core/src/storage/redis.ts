@@ -149,10 +149,10 @@ class RedisStorage implements Storage {
   #perform<T>(verb: string, key: string, command: RedisCommand, read: (reply: unknown) => T): Promise<T> {
     try {
       checkKey(key);
+      if (this.#isLoaded && !this.#isClosed) return this.#servers.perform(verb, command, read);
     } catch (refusal) {
       return Promise.reject(refusal);
     }
-    if (this.#isLoaded && !this.#isClosed) return this.#servers.perform(verb, command, read);
     return this.#ready().then(() => this.#servers.perform(verb, command, read));
   }
 
