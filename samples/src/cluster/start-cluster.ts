@@ -6,10 +6,10 @@ import { files } from "../files.js";
 import { askApp } from "./ask-app.js";
 import { controlPages, UnknownMember } from "./control.js";
 import { countRecords } from "./count-records.js";
-import { freePort } from "./free-port.js";
 import { Journal, type News } from "./journal.js";
 import { type Action, Member, type MemberOptions } from "./member.js";
 import type { ClusterOptions } from "./options.js";
+import { claimPorts, type PortBlock } from "./port-block.js";
 import { startReaper } from "./reaper.js";
 import type { ClusterReport, MemberReport } from "./report.js";
 import { chooseStorage, type Storage } from "./storage.js";
@@ -38,7 +38,8 @@ const defaultPort = 8080;
  */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const storage = chooseStorage(options.storage);
-  const plan = await planCluster(options, storage);
+  const ports = await claimPorts();
+  const plan = await planCluster(options, storage, ports);
   const journal = new Journal();
   const reaper = startReaper();
   const members = [...plan.nodes, ...plan.apps].map(
@@ -74,6 +75,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     await Promise.all(apps.map((app) => app.stop()));
     await Promise.all([...nodes.map((node) => node.stop()), balancer?.close()]);
     await reaper.close();
+    await ports.release();
   };
   let ending: Promise<void> | undefined;
   const stop = () => {
@@ -115,16 +117,10 @@ interface Plan {
 }
 
 /** Gives every process its name, its port and its command line. */
-async function planCluster(options: ClusterOptions, storage: Storage): Promise<Plan> {
-  const ports = new Set<number>();
-  const nextPort = async () => {
-    const port = await freePort(ports);
-    ports.add(port);
-    return port;
-  };
+async function planCluster(options: ClusterOptions, storage: Storage, ports: PortBlock): Promise<Plan> {
   const nodes: MemberOptions[] = [];
   for (const name of numbered("n", options.singleNode ? 1 : (options.nodes ?? 2))) {
-    const port = await nextPort();
+    const port = await ports.next();
     nodes.push({
       name,
       kind: "node",
@@ -139,7 +135,7 @@ async function planCluster(options: ClusterOptions, storage: Storage): Promise<P
   const env = { MSM_SECRET: randomBytes(32).toString("hex") };
   const apps: MemberOptions[] = [];
   for (const name of numbered("app", options.apps ?? 3)) {
-    const port = await nextPort();
+    const port = await ports.next();
     const command = [
       process.execPath,
       files.app,

@@ -5,7 +5,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findProgram } from "../cluster/find-program.js";
-import { freePort } from "../cluster/free-port.js";
+import { claimPorts, type PortBlock } from "../cluster/port-block.js";
 import { opcodes } from "./commands.js";
 import { createDevMemcached } from "./server.js";
 
@@ -44,9 +44,11 @@ const devPort = () => (dev.address() as AddressInfo).port;
 withMemcached(`the development memcached beside a real one${reasonToSkip}`, () => {
   let real: ChildProcess;
   let realPort: number;
+  let ports: PortBlock;
 
   beforeAll(async () => {
-    realPort = await freePort();
+    ports = await claimPorts();
+    realPort = await ports.next();
     const asRoot = process.getuid?.() === 0 ? ["-u", "root"] : [];
     real = spawn(program ?? "memcached", ["-l", "127.0.0.1", "-p", String(realPort), "-U", "0", ...asRoot]);
     await untilListening(realPort);
@@ -55,6 +57,7 @@ withMemcached(`the development memcached beside a real one${reasonToSkip}`, () =
   afterAll(async () => {
     real.kill("SIGKILL");
     await once(real, "exit");
+    await ports.release();
   });
 
   it.each([1, 2, 3, 4, 5])(
