@@ -33,7 +33,8 @@ const coreRows: readonly (readonly string[])[] = [
   ["locking", "failover", "cookie"],
   ["session"],
   ["storage", "codec"],
-  ["background", "due-list", "mac", "milliseconds", "random-text", "recent-map", "small-map", "within"],
+  ["background", "brief-map"],
+  ["linked-list", "mac", "milliseconds", "random-text", "recent-map", "small-map", "within"],
   ["errors", "events", "clock"],
 ];
 

@@ -1,18 +1,31 @@
+import { Linked, LinkedList } from "./linked-list.js";
+
+/** Work that is under way. */
+class Work extends Linked {
+  readonly done: Promise<unknown>;
+
+  constructor(done: Promise<unknown>) {
+    super();
+    this.done = done;
+  }
+}
+
 /** Work that no request waits for: counted, so that `close()` can wait for it; its trouble is told by events elsewhere. */
 export class Background {
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #running = new LinkedList<Work>();
 
   /** Starts work; a rejection ends it quietly, as whoever does the work has told of it. */
-  run(work: () => Promise<unknown>): void {
-    const running: Promise<unknown> = work()
-      .catch(() => {}) // the node's watch and the commit have their events; nobody waits for this promise
-      .finally(() => this.#running.delete(running));
-    this.#running.add(running);
+  run(start: () => Promise<unknown>): void {
+    const work = new Work(start());
+    this.#running.append(work);
+    const end = () => this.#running.remove(work);
+    work.done.then(end, end); // the node's watch and the commit have their events; nobody else hears of a rejection
   }
 
   /** Resolves when nothing is running. */
   async drain(): Promise<void> {
-    while (this.#running.size > 0) await Promise.all(this.#running);
+    while (this.#running.first !== undefined)
+      await Promise.allSettled(Array.from(this.#running, ({ done }) => done));
   }
 }
 

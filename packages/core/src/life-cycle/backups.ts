@@ -1,12 +1,22 @@
+import { Linked, LinkedList } from "../linked-list.js";
 import type { Parts } from "../parts.js";
 import { noteEnd } from "./bury.js";
 import type { LocalSession } from "./local-sessions.js";
 import { restore, type SaveContext, type Saved, save } from "./save.js";
 
-interface Run {
+/** A save that is under way. */
+export class BackupRun extends Linked {
+  readonly local: LocalSession;
   /** The newest change that was there when the save began. */
   readonly upTo: number;
   readonly done: Promise<Saved["kind"]>;
+
+  constructor(local: LocalSession, upTo: number, done: Promise<Saved["kind"]>) {
+    super();
+    this.local = local;
+    this.upTo = upTo;
+    this.done = done;
+  }
 }
 
 /**
@@ -16,7 +26,7 @@ interface Run {
 export class Backups {
   readonly #options: { readonly route: string | undefined };
   readonly #parts: Parts;
-  readonly #runs = new Map<LocalSession, Run>();
+  readonly #runs = new LinkedList<BackupRun>();
   /** Sessions with a change that no save succeeded for, and none is under way. */
   readonly #failed = new Set<LocalSession>();
 
@@ -27,7 +37,8 @@ export class Backups {
 
   /** Sessions whose newest state no node has yet. */
   get unsaved(): readonly LocalSession[] {
-    return [...new Set([...this.#runs.keys(), ...this.#failed])].filter(({ live }) => live.unsaved);
+    const running = Array.from(this.#runs, ({ local }) => local);
+    return [...new Set([...running, ...this.#failed])].filter(({ live }) => live.unsaved);
   }
 
   /** Sessions whose last save failed. */
@@ -43,7 +54,7 @@ export class Backups {
     const { live } = local;
     local.unsavedSinceMs ??= this.#parts.clock.monotonicMs();
     if (!live.isSaved(change) && !live.destroyed) {
-      const run = this.#runs.get(local) ?? this.#start(local);
+      const run = local.backup ?? this.#start(local);
       if (run.upTo >= change) return run.done;
     }
     return this.#waitUpTo(local, change);
@@ -53,7 +64,7 @@ export class Backups {
   async #waitUpTo(local: LocalSession, change: number): Promise<Saved["kind"]> {
     while (!local.live.isSaved(change)) {
       if (local.live.destroyed) return "ended";
-      const run = this.#runs.get(local) ?? this.#start(local);
+      const run = local.backup ?? this.#start(local);
       const kind = await run.done.catch((error: unknown) => {
         if (run.upTo >= change) throw error;
         return "stored" as const; // that save was too early for us: the next one counts
@@ -80,9 +91,7 @@ export class Backups {
 
   /** Saves once more after whatever is under way, though nothing need have changed. @throws MsmError as `save()` */
   async again(local: LocalSession): Promise<Saved["kind"]> {
-    for (let run = this.#runs.get(local); run !== undefined; run = this.#runs.get(local)) {
-      await run.done.catch(() => {}); // its own waiters hear of it
-    }
+    while (local.backup !== undefined) await local.backup.done.catch(() => {}); // its own waiters hear of it
     if (local.live.destroyed) return "ended";
     return this.#start(local).done;
   }
@@ -94,7 +103,7 @@ export class Backups {
    */
   async restore(local: LocalSession): Promise<"stored" | "newer" | "ended"> {
     if (local.live.destroyed) return "ended";
-    if (local.live.unsaved || this.#runs.has(local)) return this.upTo(local, local.live.changes);
+    if (local.live.unsaved || local.backup !== undefined) return this.upTo(local, local.live.changes);
     const context = this.#context(local);
     const restored = await restore(local.live, context, this.#parts);
     if (restored.kind === "stored") local.renewedMs = context.usedMs;
@@ -119,10 +128,11 @@ export class Backups {
     };
   }
 
-  #start(local: LocalSession): Run {
+  #start(local: LocalSession): BackupRun {
     this.#failed.delete(local);
-    const run: Run = { upTo: local.live.changes, done: this.#save(local) };
-    this.#runs.set(local, run);
+    const run = new BackupRun(local, local.live.changes, this.#save(local));
+    this.#runs.append(run);
+    local.backup = run;
     return run;
   }
 
@@ -139,7 +149,8 @@ export class Backups {
       this.#failed.add(local);
       throw error;
     } finally {
-      this.#runs.delete(local);
+      if (local.backup !== undefined) this.#runs.remove(local.backup);
+      local.backup = undefined;
     }
   }
 }

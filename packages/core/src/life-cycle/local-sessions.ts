@@ -1,9 +1,11 @@
+import { Linked, LinkedList } from "../linked-list.js";
 import type { Parts } from "../parts.js";
 import type { LiveSession } from "../session/live-session.js";
+import type { BackupRun } from "./backups.js";
 import { hasExpired } from "./load.js";
 
 /** A session that lives in this process (sticky). */
-export interface LocalSession {
+export class LocalSession extends Linked {
   readonly live: LiveSession;
   /** Monotonic milliseconds. */
   lastUsedMs: number;
@@ -12,17 +14,28 @@ export interface LocalSession {
   /** Since when a change is unsaved; undefined where none is. */
   unsavedSinceMs: number | undefined;
   /** Another process said that it took the session over, changed or ended it. */
-  isDoubted: boolean;
+  isDoubted = false;
+  /** The save of it that is under way. */
+  backup: BackupRun | undefined;
+
+  constructor(live: LiveSession, nowMs: number) {
+    super();
+    this.live = live;
+    this.lastUsedMs = nowMs;
+    this.renewedMs = nowMs;
+  }
 }
 
 /** How many of the least recently used are looked at to make room for one. */
 const mostLooks = 100;
 
-/** The sessions of this process, least recently used first. */
+/** The sessions of this process. */
 export class LocalSessions {
   readonly #parts: Parts;
   readonly #options: { readonly maxLocalSessions: number };
   readonly #sessions = new Map<string, LocalSession>();
+  /** The same, least recently used first. */
+  readonly #byUse = new LinkedList<LocalSession>();
 
   constructor(options: { readonly maxLocalSessions: number }, parts: Parts) {
     this.#options = options;
@@ -37,9 +50,12 @@ export class LocalSessions {
   use(id: string): LocalSession | undefined {
     const local = this.#sessions.get(id);
     if (local === undefined) return undefined;
-    this.#sessions.delete(id);
-    if (this.#isOver(local)) return undefined;
-    this.#sessions.set(id, local);
+    if (this.#isOver(local)) {
+      this.remove(id);
+      return undefined;
+    }
+    this.#byUse.remove(local);
+    this.#byUse.append(local);
     local.lastUsedMs = this.#parts.clock.monotonicMs();
     return local;
   }
@@ -53,7 +69,7 @@ export class LocalSessions {
   /** Sessions of these digests are looked for on the nodes before they are served again. @returns those held here */
   doubt(digests: ReadonlySet<string> | "all"): readonly LocalSession[] {
     const doubted: LocalSession[] = [];
-    for (const local of this.#sessions.values()) {
+    for (const local of this.#byUse) {
       if (digests !== "all" && !digests.has(local.live.identity.digest)) continue;
       local.isDoubted = true;
       doubted.push(local);
@@ -84,19 +100,24 @@ export class LocalSessions {
   /** Puts a session in, and those out that are one too many: the least recently used that are safe and unused. */
   add(live: LiveSession): LocalSession {
     const local = this.#local(live);
+    this.remove(live.identity.id);
     this.#sessions.set(live.identity.id, local);
+    this.#byUse.append(local);
     if (this.#sessions.size > this.#options.maxLocalSessions) this.#evict();
     return local;
   }
 
   remove(id: string): void {
+    const local = this.#sessions.get(id);
+    if (local === undefined) return;
     this.#sessions.delete(id);
+    this.#byUse.remove(local);
   }
 
   /** Forgets what expired. @returns what is left, least recently used first */
   sweep(): readonly LocalSession[] {
-    for (const [id, local] of this.#sessions) if (this.#isOver(local)) this.#sessions.delete(id);
-    return [...this.#sessions.values()];
+    for (const local of this.#byUse) if (this.#isOver(local)) this.remove(local.live.identity.id);
+    return [...this.#byUse];
   }
 
   #isOver(local: LocalSession): boolean {
@@ -107,18 +128,17 @@ export class LocalSessions {
   }
 
   #local(live: LiveSession): LocalSession {
-    const nowMs = this.#parts.clock.monotonicMs();
-    return { live, lastUsedMs: nowMs, renewedMs: nowMs, unsavedSinceMs: undefined, isDoubted: false };
+    return new LocalSession(live, this.#parts.clock.monotonicMs());
   }
 
   #evict(): void {
     let looks = 0;
-    for (const [id, { live }] of this.#sessions) {
+    for (const { live } of this.#byUse) {
       // While the nodes are away nothing can leave, and looking at all each time would not help.
       if (this.#sessions.size <= this.#options.maxLocalSessions || ++looks > mostLooks) return;
       const isSafe = !live.unsaved && live.stored !== undefined;
       // While nothing is stored nothing ever becomes safe, and memory has its bounds.
-      if (live.holders === 0 && (isSafe || this.#parts.ring.isOff)) this.#sessions.delete(id);
+      if (live.holders === 0 && (isSafe || this.#parts.ring.isOff)) this.remove(live.identity.id);
     }
   }
 }

@@ -1,22 +1,25 @@
 import type { Clock } from "../clock.js";
-import { Due, DueList } from "../due-list.js";
+import { Linked, LinkedList } from "../linked-list.js";
 
 /** Somebody who waits. */
-class Wait extends Due {
+class Wait extends Linked {
+  /** Monotonic milliseconds. */
+  readonly untilMs: number;
   readonly giveUp: (error: Error) => void;
 
-  constructor(giveUp: (error: Error) => void) {
+  constructor(untilMs: number, giveUp: (error: Error) => void) {
     super();
+    this.untilMs = untilMs;
     this.giveUp = giveUp;
   }
 }
 
-/** Those who wait with the same limit. */
+/** Those who wait with the same limit: who came first has to give up first. */
 class Limit {
   readonly ms: number;
   readonly #clock: Clock;
   readonly #refusal: (limitMs: number) => Error;
-  readonly #waits = new DueList<Wait>();
+  readonly #waits = new LinkedList<Wait>();
   #isWatched = false;
 
   constructor(ms: number, clock: Clock, refusal: (limitMs: number) => Error) {
@@ -26,8 +29,8 @@ class Limit {
   }
 
   begin(giveUp: (error: Error) => void): Wait {
-    const wait = new Wait(giveUp);
-    this.#waits.append(wait, this.#clock.monotonicMs() + this.ms);
+    const wait = new Wait(this.#clock.monotonicMs() + this.ms, giveUp);
+    this.#waits.append(wait);
     if (!this.#isWatched) this.#watch(this.ms);
     return wait;
   }
@@ -43,13 +46,17 @@ class Limit {
 
   #judge(): void {
     const nowMs = this.#clock.monotonicMs();
-    for (let { first } = this.#waits; first !== undefined && first.dueMs <= nowMs; { first } = this.#waits) {
+    for (
+      let { first } = this.#waits;
+      first !== undefined && first.untilMs <= nowMs;
+      { first } = this.#waits
+    ) {
       this.#waits.remove(first);
       first.giveUp(this.#refusal(this.ms));
     }
     const { first } = this.#waits;
     if (first === undefined) this.#isWatched = false;
-    else this.#watch(first.dueMs - nowMs);
+    else this.#watch(first.untilMs - nowMs);
   }
 }
 

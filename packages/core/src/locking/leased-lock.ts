@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.js";
+import { Linked } from "../linked-list.js";
 import type { Lease } from "../storage/storage.js";
 import type { Turn } from "./lock-queue.js";
 import type { SessionLock } from "./session-lock.js";
@@ -47,7 +48,7 @@ const longestGivesWayMs = 40;
  * renewed, or where another has it, and after `maxLeaseMs` in any case; what the request saves later is safe under
  * the version check alone.
  */
-export class LeasedLock implements SessionLock {
+export class LeasedLock extends Linked implements SessionLock {
   readonly #lease: Lease;
   readonly #place: LeasePlace;
   readonly #isWanted: boolean;
@@ -67,6 +68,7 @@ export class LeasedLock implements SessionLock {
     turn: Turn<HandedOver>,
     parts: LeasedLockParts,
   ) {
+    super();
     this.#lease = lease;
     this.#place = taken.place;
     this.#isWanted = taken.isWanted;

@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.js";
+import { LinkedList } from "../linked-list.js";
 import { randomText } from "../random-text.js";
 import type { SessionIdentity } from "../session/session-id.js";
 import type { Lease } from "../storage/storage.js";
@@ -63,8 +64,8 @@ export class Leases {
   readonly #parts: LeasesParts;
   readonly #queue: LockQueue<HandedOver>;
   /** Those that are held, or on their way back. */
-  readonly #locks = new Set<LeasedLock>();
-  readonly #forget = (lock: LeasedLock) => void this.#locks.delete(lock);
+  readonly #locks = new LinkedList<LeasedLock>();
+  readonly #forget = (lock: LeasedLock) => this.#locks.remove(lock);
 
   constructor(options: LeasesOptions, parts: LeasesParts) {
     this.#options = options;
@@ -79,7 +80,8 @@ export class Leases {
 
   /** Gives back what is held, and resolves when all of it is back, or cannot be given back. */
   async giveBack(): Promise<void> {
-    while (this.#locks.size > 0) await Promise.all([...this.#locks].map((lock) => lock.release()));
+    while (this.#locks.first !== undefined)
+      await Promise.all(Array.from(this.#locks, (lock) => lock.release()));
   }
 
   /**
@@ -119,7 +121,7 @@ export class Leases {
       onLost: (heldMs) => this.#parts.onLost(name, heldMs),
       onOver: this.#forget,
     });
-    this.#locks.add(lock);
+    this.#locks.append(lock);
     return { found: attempt.found, lock };
   }
 

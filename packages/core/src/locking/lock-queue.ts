@@ -1,3 +1,4 @@
+import { BriefMap } from "../brief-map.js";
 import type { Clock } from "../clock.js";
 import { MsmError } from "../errors.js";
 import { type Waiting, waitUntil } from "./waiting.js";
@@ -30,7 +31,7 @@ export class LockQueue<T = never> {
   readonly #clock: Clock;
   readonly #limits: QueueLimits;
   /** For each session that somebody is in. */
-  readonly #lines = new Map<string, Line<T>>();
+  readonly #lines = new BriefMap<Line<T>>();
   #waiting = 0;
 
   constructor(clock: Clock, limits: QueueLimits = defaultQueueLimits) {
@@ -51,7 +52,7 @@ export class LockQueue<T = never> {
     const line = this.#lines.get(session);
     if (line === undefined) {
       const first = new Line<T>(() => this.#lines.delete(session));
-      this.#lines.set(session, first);
+      this.#lines.add(session, first);
       return new LineTurn(first, undefined);
     }
     const refusal = this.#refusalFor(line.length);

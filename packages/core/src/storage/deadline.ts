@@ -1,5 +1,5 @@
-import { Due, DueList } from "../due-list.js";
 import { MsmError } from "../errors.js";
+import { Linked, LinkedList } from "../linked-list.js";
 
 /** A timer that fires so late was held up by this process, which then could not have read a reply either. */
 const heldUpMs = 100;
@@ -8,16 +8,24 @@ const heldUpMs = 100;
 const mostRenewals = 3;
 
 /** When one operation must be done. */
-export class Deadline extends Due {
-  readonly #running: DueList<Deadline>;
+export class Deadline extends Linked {
+  readonly #running: LinkedList<Deadline>;
+  /** Monotonic milliseconds. */
+  dueMs: number;
   readonly what: string;
   readonly onTimeout: (error: MsmError) => void;
   renewalsLeft = mostRenewals;
   isSettled = false;
 
-  constructor(running: DueList<Deadline>, what: string, onTimeout: (error: MsmError) => void) {
+  constructor(
+    running: LinkedList<Deadline>,
+    dueMs: number,
+    what: string,
+    onTimeout: (error: MsmError) => void,
+  ) {
     super();
     this.#running = running;
+    this.dueMs = dueMs;
     this.what = what;
     this.onTimeout = onTimeout;
   }
@@ -36,7 +44,7 @@ export class Deadline extends Due {
  */
 export class Deadlines {
   readonly #timeoutMs: number;
-  readonly #running = new DueList<Deadline>();
+  readonly #running = new LinkedList<Deadline>();
   #timer: NodeJS.Timeout | undefined;
 
   /** @param timeoutMs what each operation has, in milliseconds */
@@ -51,8 +59,8 @@ export class Deadlines {
    * @param onTimeout called with MSM_ERR_STORAGE_TIMEOUT where the time is over; has to end whatever still runs
    */
   start(what: string, onTimeout: (error: MsmError) => void): Deadline {
-    const deadline = new Deadline(this.#running, what, onTimeout);
-    this.#running.append(deadline, performance.now() + this.#timeoutMs);
+    const deadline = new Deadline(this.#running, performance.now() + this.#timeoutMs, what, onTimeout);
+    this.#running.append(deadline);
     this.#timer ??= this.#arm(this.#timeoutMs);
     return deadline;
   }
@@ -68,7 +76,10 @@ export class Deadlines {
     const isHeldUp = running.first !== undefined && nowMs - running.first.dueMs > heldUpMs;
     for (let due = running.first; due !== undefined && due.dueMs <= nowMs; due = running.first) {
       running.remove(due);
-      if (isHeldUp && due.renewalsLeft-- > 0) running.append(due, nowMs + this.#timeoutMs);
+      if (isHeldUp && due.renewalsLeft-- > 0) {
+        due.dueMs = nowMs + this.#timeoutMs;
+        running.append(due);
+      }
       // After a pause of this process timers come first, and the reply may lie in the socket already. The step through
       // setImmediate lets it be read before anybody is blamed.
       else setImmediate((late: Deadline) => this.#expire(late), due);
