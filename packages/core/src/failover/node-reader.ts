@@ -3,7 +3,7 @@ import type { EventEmitter } from "../events.js";
 import { isNewerFormat, type RecordSealer, type SessionRecord, type Successor } from "../session/record.js";
 import { type SessionIdentity, storageKey } from "../session/session-id.js";
 import { isTombstone, tombstoneVersion } from "../storage/record-prefix.js";
-import type { Lease, LoadResult, Revision } from "../storage/storage.js";
+import type { Lease, LoadOptions, LoadResult, Revision } from "../storage/storage.js";
 import type { Ring } from "./ring.js";
 import type { RingNode } from "./ring-node.js";
 
@@ -35,11 +35,48 @@ export interface LockedRecord {
   readonly retryAfterMs: number;
 }
 
+/** A record as a node gave it. A class, see storage/answers.ts. */
+class NodeRecord implements FoundRecord {
+  readonly kind = "found";
+  readonly node: RingNode;
+  readonly revision: Revision;
+  readonly bytes: Uint8Array;
+  readonly record: SessionRecord;
+  readonly isWanted: boolean;
+
+  constructor(
+    node: RingNode,
+    revision: Revision,
+    bytes: Uint8Array,
+    record: SessionRecord,
+    isWanted: boolean,
+  ) {
+    this.node = node;
+    this.revision = revision;
+    this.bytes = bytes;
+    this.record = record;
+    this.isWanted = isWanted;
+  }
+}
+
 /** What a node is asked for with the record. */
 interface AskOptions {
   /** Where this is no use of the session: what is left of its life, in milliseconds, and stays so. */
   readonly leftMs?: number | undefined;
   readonly lease?: Lease | undefined;
+}
+
+const noOptions: AskOptions = {};
+
+/** What a storage is asked for. A class, see storage/answers.ts. */
+class AskedFor implements LoadOptions {
+  readonly lease: Lease | undefined;
+  readonly renewTtlMs: number | undefined;
+
+  constructor(lease: Lease | undefined, renewTtlMs: number | undefined) {
+    this.lease = lease;
+    this.renewTtlMs = renewTtlMs;
+  }
 }
 
 /** What one node says of a session. */
@@ -83,11 +120,9 @@ export class NodeReader {
   }
 
   /** Asks a node. Never rejects: what keeps it from answering is an answer. */
-  ask(identity: SessionIdentity, node: RingNode, { leftMs, lease }: AskOptions = {}): Promise<Answer> {
-    const options = {
-      ...(leftMs === undefined && { renewTtlMs: this.#parts.idleTimeoutMs }),
-      ...(lease !== undefined && { lease }),
-    };
+  ask(identity: SessionIdentity, node: RingNode, { leftMs, lease }: AskOptions = noOptions): Promise<Answer> {
+    const renewTtlMs = leftMs === undefined ? this.#parts.idleTimeoutMs : undefined;
+    const options = new AskedFor(lease, renewTtlMs);
     const key = this.key(identity);
     return node
       .run((storage) => storage.load(key, options))
@@ -101,8 +136,7 @@ export class NodeReader {
     try {
       if (loaded.kind === "locked") return { kind: "locked", node, retryAfterMs: loaded.retryAfterMs };
       if (loaded.kind === "absent") return { kind: "absent", node };
-      const answer = this.#opened(identity, node, loaded.record, loaded.revision);
-      return answer.kind === "found" && loaded.isWanted === true ? { ...answer, isWanted: true } : answer;
+      return this.#opened(identity, node, loaded);
     } catch (thrown) {
       return unknownFrom(node, thrown);
     }
@@ -134,12 +168,16 @@ export class NodeReader {
     return answer.kind === "found" ? answer : undefined;
   }
 
-  #opened(identity: SessionIdentity, node: RingNode, bytes: Uint8Array, revision: Revision): Answer {
+  #opened(
+    identity: SessionIdentity,
+    node: RingNode,
+    { record: bytes, revision, isWanted }: Extract<LoadResult, { kind: "found" }>,
+  ): Answer {
     try {
       const record = this.#parts.sealer.open(identity, bytes);
       this.#compareRing(record);
       this.#parts.ring.noteRecordLife(record.idleTimeoutMs);
-      return { kind: "found", node, revision, bytes, record };
+      return new NodeRecord(node, revision, bytes, record, isWanted === true);
     } catch (thrown) {
       const error = MsmError.from(thrown, "MSM_ERR_RECORD_SPOILT");
       this.#parts.events.emit("spoilt", { session: identity.name, node: node.id, error });

@@ -17,20 +17,41 @@ import type { RingNode } from "./ring-node.js";
 
 /** What became of a write. */
 export type WriteResult =
-  | {
-      readonly kind: "stored";
-      readonly node: RingNode;
-      readonly revision: Revision;
-      /** What was written. */
-      readonly bytes: Uint8Array;
-      /** Whether the lease was given back with it. */
-      readonly gaveBack: boolean;
-    }
+  | Written
   /** Another wrote a version that this one does not contain. */
   | { readonly kind: "newer"; readonly found: FoundRecord }
   | Ended
   /** No node has the session any more: it expired, was evicted, or all nodes that had it started empty. */
   | { readonly kind: "gone" };
+
+/** That a record is on its node. A class, see storage/answers.ts. */
+class Written {
+  readonly kind = "stored";
+  readonly node: RingNode;
+  readonly revision: Revision;
+  /** What was written. */
+  readonly bytes: Uint8Array;
+  /** Whether the lease was given back with it. */
+  readonly gaveBack: boolean;
+
+  constructor(node: RingNode, revision: Revision, bytes: Uint8Array, gaveBack: boolean) {
+    this.node = node;
+    this.revision = revision;
+    this.bytes = bytes;
+    this.gaveBack = gaveBack;
+  }
+}
+
+/** What becomes of a write is up to what the node has; and whether a lease is given back. A class, see storage/answers.ts. */
+class Terms implements SaveOptions {
+  readonly expect: SaveOptions["expect"];
+  readonly unlock: string | undefined;
+
+  constructor(expect: SaveOptions["expect"], unlock: string | undefined) {
+    this.expect = expect;
+    this.unlock = unlock;
+  }
+}
 
 /** What became of a copy. */
 export type CopyResult =
@@ -188,8 +209,7 @@ export class RecordWriter {
     expect: SaveOptions["expect"],
   ): Promise<SaveResult> {
     const key = this.#reader.key(identity);
-    const options = unlock === undefined ? { expect } : { expect, unlock };
-    return node.run((storage) => storage.save(key, bytes, ttlMs, options));
+    return node.run((storage) => storage.save(key, bytes, ttlMs, new Terms(expect, unlock)));
   }
 
   /** @param refused why the node did not take what it was known to have; default: it was not asked yet */
@@ -292,7 +312,7 @@ export class RecordWriter {
   /** A node has this version or a newer one. Ours, whose reply was lost, is stored; another's must be merged. */
   #outcomeOf(found: FoundRecord, bytes: Uint8Array): WriteResult {
     if (found.record.writeId === writeIdOf(bytes))
-      return { kind: "stored", node: found.node, revision: found.revision, bytes, gaveBack: false };
+      return new Written(found.node, found.revision, bytes, false);
     if (isTombstone(found.bytes)) return endOf(found.record);
     return { kind: "newer", found };
   }
@@ -307,7 +327,7 @@ export class RecordWriter {
     const key = this.#reader.key(identity);
     node.confirm(key);
     this.#parts.missed.supersede(node, key, bytes);
-    return { kind: "stored", node, revision, bytes, gaveBack };
+    return new Written(node, revision, bytes, gaveBack);
   }
 
   /**

@@ -19,6 +19,22 @@ export class BackupRun extends Linked {
   }
 }
 
+/** How a local session is saved. A class, see storage/answers.ts. */
+class BackupContext implements SaveContext {
+  readonly route: string;
+  readonly recreate = true;
+  readonly isShared = true;
+  readonly idleForMs: number;
+  /** The use that the record's time to live counts from, in monotonic milliseconds. */
+  readonly usedMs: number;
+
+  constructor({ live, lastUsedMs }: LocalSession, route: string, nowMs: number) {
+    this.route = route;
+    this.usedMs = live.holders > 0 ? nowMs : lastUsedMs;
+    this.idleForMs = nowMs - this.usedMs;
+  }
+}
+
 /**
  * Saves local sessions to the nodes, one save at a time for each: what changes meanwhile is saved together by the
  * next, so a burst of requests costs two saves, and whoever waits, waits for the one that contains its change.
@@ -116,16 +132,8 @@ export class Backups {
     this.#failed.delete(local);
   }
 
-  #context(local: LocalSession): SaveContext & { readonly usedMs: number } {
-    const nowMs = this.#parts.clock.monotonicMs();
-    const usedMs = local.live.holders > 0 ? nowMs : local.lastUsedMs;
-    return {
-      route: this.#options.route ?? "",
-      recreate: true,
-      isShared: true,
-      idleForMs: nowMs - usedMs,
-      usedMs,
-    };
+  #context(local: LocalSession): BackupContext {
+    return new BackupContext(local, this.#options.route ?? "", this.#parts.clock.monotonicMs());
   }
 
   #start(local: LocalSession): BackupRun {

@@ -1,11 +1,13 @@
 import { MsmError } from "../errors.js";
 import type { FoundRecord } from "../failover/node-reader.js";
 import type { Hint, ReadResult } from "../failover/record-search.js";
+import type { Replicas } from "../failover/replicas.js";
+import type { RingNode } from "../failover/ring-node.js";
 import type { LeasePlace } from "../locking/leased-lock.js";
 import type { LeaseAttempt, Leased } from "../locking/leases.js";
 import type { Parts } from "../parts.js";
 import type { AttributeTable } from "../session/attribute-table.js";
-import { LiveSession, type StoredState } from "../session/live-session.js";
+import { type Content, LiveSession, StoredState } from "../session/live-session.js";
 import { recordOverheadBytes, type SessionRecord } from "../session/record.js";
 import {
   identify,
@@ -67,12 +69,45 @@ export async function loadWithLease(
     replicas.unlock(node, identity, lease.token).catch(() => {}); // then the lease ends by itself
     return { kind: "nothing", found };
   }
-  const place: LeasePlace = {
-    node: node.id,
-    renew: (renewed) => replicas.renewLease(node, identity, renewed),
-    unlock: (token) => replicas.unlock(node, identity, token),
-  };
-  return { kind: "taken", found, place, isWanted: read.isWanted === true };
+  return new TakenLease(found, new PlaceOnNode(node, identity, replicas), read.isWanted === true);
+}
+
+// Classes, see storage/answers.ts.
+
+/** A session that was loaded together with its lease. */
+class TakenLease {
+  readonly kind = "taken";
+  readonly found: FoundRecord;
+  readonly place: LeasePlace;
+  readonly isWanted: boolean;
+
+  constructor(found: FoundRecord, place: LeasePlace, isWanted: boolean) {
+    this.found = found;
+    this.place = place;
+    this.isWanted = isWanted;
+  }
+}
+
+class PlaceOnNode implements LeasePlace {
+  readonly node: string;
+  readonly #node: RingNode;
+  readonly #identity: SessionIdentity;
+  readonly #replicas: Replicas;
+
+  constructor(node: RingNode, identity: SessionIdentity, replicas: Replicas) {
+    this.node = node.id;
+    this.#node = node;
+    this.#identity = identity;
+    this.#replicas = replicas;
+  }
+
+  renew(lease: Lease): Promise<boolean> {
+    return this.#replicas.renewLease(this.#node, this.#identity, lease);
+  }
+
+  unlock(token: string): Promise<boolean> {
+    return this.#replicas.unlock(this.#node, this.#identity, token);
+  }
 }
 
 /** Under which id a session was looked for, and what came of it. */
@@ -146,14 +181,8 @@ export function revive(identity: SessionIdentity, found: FoundRecord, parts: Par
 }
 
 /** What a found record says that its node has, its attributes in the codec that this process writes. */
-export const storedState = (found: FoundRecord, parts: Parts): StoredState => ({
-  node: found.node.id,
-  revision: found.revision,
-  writeId: found.record.writeId,
-  ancestors: found.record.ancestors,
-  table: inCurrentCodec(found.record, parts),
-  idleTimeoutMs: found.record.idleTimeoutMs,
-});
+export const storedState = (found: FoundRecord, parts: Parts): StoredState =>
+  new StoredState(found.node.id, found.revision, inCurrentCodec(found.record, parts));
 
 /** What a session takes over from the one whose place it takes. */
 export interface Heritage {
@@ -197,13 +226,13 @@ function checkedId(id: unknown): string {
   );
 }
 
-function inCurrentCodec(record: SessionRecord, { codecs }: Parts): AttributeTable {
-  if (record.codec === codecs.current.name) return record.table;
+function inCurrentCodec(record: SessionRecord, { codecs }: Parts): Content {
+  if (record.codec === codecs.current.name) return record;
   const codec = codecs.byName(record.codec);
   const table = new Map<string, Uint8Array>();
   for (const [name, bytes] of record.table) {
     const encoded = codecs.current.encode(codec.decode(bytes));
     if (encoded !== undefined) table.set(name, encoded);
   }
-  return table;
+  return { ...record, table };
 }

@@ -10,7 +10,7 @@ import {
   emptyTable,
   isSameTable,
 } from "../session/attribute-table.js";
-import type { LiveSession, StoredState } from "../session/live-session.js";
+import { type Content, type LiveSession, StoredState } from "../session/live-session.js";
 import type { EncodedConflict } from "../session/merge.js";
 import { laterVersion, newWriteId, nextVersion, recordOverheadBytes } from "../session/record.js";
 import type { SessionIdentity } from "../session/session-id.js";
@@ -18,15 +18,24 @@ import { goneError, storedState } from "./load.js";
 
 /** What a save left behind. */
 export type Saved =
-  | {
-      readonly kind: "stored";
-      readonly bytes: Uint8Array;
-      readonly ttlMs: number;
-      /** The attributes of the version that this one replaced. */
-      readonly replaced: AttributeTable;
-    }
+  | SavedVersion
   /** The session was destroyed in the meantime, and stays so. */
   | Ended;
+
+/** A version that is on its node. A class, see storage/answers.ts. */
+class SavedVersion {
+  readonly kind = "stored";
+  readonly bytes: Uint8Array;
+  readonly ttlMs: number;
+  /** The attributes of the version that this one replaced. */
+  readonly replaced: AttributeTable;
+
+  constructor(bytes: Uint8Array, ttlMs: number, replaced: AttributeTable) {
+    this.bytes = bytes;
+    this.ttlMs = ttlMs;
+    this.replaced = replaced;
+  }
+}
 
 export interface SaveContext {
   /** The process that owns the session from now on; "" where none does. */
@@ -92,7 +101,7 @@ export async function save(live: LiveSession, context: SaveContext, parts: Parts
 }
 
 /** One write of a session's newest state, as the session was when it began. */
-class SessionWrite implements WriteRequest {
+class SessionWrite implements WriteRequest, Content {
   readonly identity: SessionIdentity;
   readonly changes: number;
   readonly version: string;
@@ -145,9 +154,9 @@ function noteStored(
   parts: Parts,
 ): Saved {
   const from = live.node;
-  const { writeId, ancestors, table, idleTimeoutMs, replaces, ttlMs } = write;
+  const { replaces, ttlMs } = write;
   if (gaveBack) context.lock?.noteGivenBack();
-  live.markSaved({ writeId, ancestors, table, idleTimeoutMs, node: node.id, revision }, write.changes);
+  live.markSaved(new StoredState(node.id, revision, write), write.changes);
   tell(live, replaces === undefined, from, parts);
   // What is left behind there must not be taken for the newest when this node is away.
   if (replaces !== undefined && from !== live.node) live.noteLookedForOn(from);
@@ -155,7 +164,7 @@ function noteStored(
   for (const other of live.lookedForOn) {
     if (other !== live.node) parts.replicas.follow(other, live.identity, bytes, ttlMs);
   }
-  return { kind: "stored", bytes, ttlMs, replaced: replaces?.table ?? emptyTable };
+  return new SavedVersion(bytes, ttlMs, replaces?.table ?? emptyTable);
 }
 
 /**
@@ -271,9 +280,6 @@ function timeToLiveMs(live: LiveSession, { idleForMs = 0 }: SaveContext, { clock
   const leftMs = live.expiresAtMs === undefined ? Number.POSITIVE_INFINITY : live.expiresAtMs - clock.now();
   return Math.max(1, Math.min(live.idleTimeoutMs - idleForMs, leftMs));
 }
-
-/** What of a session one version has. */
-type Content = Pick<StoredState, "writeId" | "ancestors" | "table" | "idleTimeoutMs">;
 
 function seal(
   live: LiveSession,

@@ -28,10 +28,10 @@ export interface HandedOver {
 
 export interface LeasedLockParts {
   readonly clock: Clock;
-  /** The longest that one request may hold it, however often it is renewed. */
-  readonly maxLeaseMs: number;
-  /** Told once, with how long it was held, where it ended before it was let go of. */
-  readonly onLost: (heldMs: number) => void;
+  /** The longest that one request may hold it, however often it is renewed. May change: then for those that come. */
+  readonly options: { readonly maxLeaseMs: number };
+  /** Told once, with the session's name and how long it was held, where it ended before it was let go of. */
+  readonly onLost: (session: string, heldMs: number) => void;
   /** Told once, when it has been given back, handed over or lost. */
   readonly onOver: (lock: LeasedLock) => void;
 }
@@ -49,12 +49,14 @@ const longestGivesWayMs = 40;
  * the version check alone.
  */
 export class LeasedLock extends Linked implements SessionLock {
+  readonly #session: string;
   readonly #lease: Lease;
   readonly #place: LeasePlace;
   readonly #isWanted: boolean;
   readonly #turn: Turn<HandedOver>;
   readonly #parts: LeasedLockParts;
   readonly #takenMs: number;
+  readonly #maxLeaseMs: number;
   #confirmedMs: number;
   #isHeld = true;
   /** A save may have given it back already: then it is no loss. */
@@ -62,18 +64,22 @@ export class LeasedLock extends Linked implements SessionLock {
   #releasing: Promise<void> | undefined;
   #stopTimer: () => void = () => {};
 
+  /** @param session its name */
   constructor(
+    session: string,
     lease: Lease,
     taken: { readonly place: LeasePlace; readonly isWanted: boolean },
     turn: Turn<HandedOver>,
     parts: LeasedLockParts,
   ) {
     super();
+    this.#session = session;
     this.#lease = lease;
     this.#place = taken.place;
     this.#isWanted = taken.isWanted;
     this.#turn = turn;
     this.#parts = parts;
+    this.#maxLeaseMs = parts.options.maxLeaseMs;
     this.#takenMs = parts.clock.monotonicMs();
     this.#confirmedMs = this.#takenMs;
     this.#renewLater();
@@ -144,14 +150,14 @@ export class LeasedLock extends Linked implements SessionLock {
   }
 
   #renewLater(): void {
-    const leftMs = this.#takenMs + this.#parts.maxLeaseMs - this.#parts.clock.monotonicMs();
+    const leftMs = this.#takenMs + this.#maxLeaseMs - this.#parts.clock.monotonicMs();
     const pauseMs = Math.max(0, Math.min(this.#lease.ttlMs / 3, leftMs));
     this.#stopTimer = this.#parts.clock.after(pauseMs, () => void this.#renew());
   }
 
   async #renew(): Promise<void> {
     const askedMs = this.#parts.clock.monotonicMs();
-    if (askedMs - this.#takenMs >= this.#parts.maxLeaseMs) return this.#lose("overdue");
+    if (askedMs - this.#takenMs >= this.#maxLeaseMs) return this.#lose("overdue");
     let holds: boolean | undefined;
     try {
       holds = await this.#place.renew(this.#lease);
@@ -169,7 +175,7 @@ export class LeasedLock extends Linked implements SessionLock {
     this.#end();
     if (why === "overdue") void this.#giveBack();
     this.#parts.onOver(this);
-    this.#parts.onLost(this.#parts.clock.monotonicMs() - this.#takenMs);
+    this.#parts.onLost(this.#session, this.#parts.clock.monotonicMs() - this.#takenMs);
     this.#turn.pass();
   }
 

@@ -3,7 +3,7 @@ import { LinkedList } from "../linked-list.js";
 import { randomText } from "../random-text.js";
 import type { SessionIdentity } from "../session/session-id.js";
 import type { Lease } from "../storage/storage.js";
-import { type HandedOver, LeasedLock, type LeasePlace } from "./leased-lock.js";
+import { type HandedOver, LeasedLock, type LeasedLockParts, type LeasePlace } from "./leased-lock.js";
 import { LockQueue, type QueueLimits } from "./lock-queue.js";
 import type { SessionLock } from "./session-lock.js";
 import { type Waiting, waitUntil } from "./waiting.js";
@@ -65,12 +65,14 @@ export class Leases {
   readonly #queue: LockQueue<HandedOver>;
   /** Those that are held, or on their way back. */
   readonly #locks = new LinkedList<LeasedLock>();
-  readonly #forget = (lock: LeasedLock) => this.#locks.remove(lock);
+  readonly #lockParts: LeasedLockParts;
 
   constructor(options: LeasesOptions, parts: LeasesParts) {
     this.#options = options;
     this.#parts = parts;
     this.#queue = new LockQueue(parts.clock, parts.limits);
+    const { clock, onLost } = parts;
+    this.#lockParts = { clock, options, onLost, onOver: (lock) => this.#locks.remove(lock) };
   }
 
   /** How many requests wait in line in this process. */
@@ -96,8 +98,7 @@ export class Leases {
   ): Promise<Leased<F>> {
     const entering = this.#queue.enter(digest, waiting);
     const turn = entering instanceof Promise ? await entering : entering;
-    const { leaseTtlMs: ttlMs } = this.#options;
-    const lease = { token: turn.inherited?.token ?? newToken(), ttlMs };
+    const lease = new OwnLease(turn.inherited?.token ?? newToken(), this.#options.leaseTtlMs);
     let attempt: LeaseAttempt<F>;
     try {
       // The one before gave the lease back for the sake of other processes, which try meanwhile.
@@ -115,14 +116,9 @@ export class Leases {
       turn.pass();
       return { found: attempt.found, lock: undefined };
     }
-    const lock = new LeasedLock(lease, attempt, turn, {
-      clock: this.#parts.clock,
-      maxLeaseMs: this.#options.maxLeaseMs,
-      onLost: (heldMs) => this.#parts.onLost(name, heldMs),
-      onOver: this.#forget,
-    });
+    const lock = new LeasedLock(name, lease, attempt, turn, this.#lockParts);
     this.#locks.append(lock);
-    return { found: attempt.found, lock };
+    return new WithLease(attempt.found, lock);
   }
 
   async #tryAgain<F>(
@@ -164,6 +160,28 @@ export class Leases {
       news?.wake(done);
       return this.#parts.clock.after(ms, done);
     });
+  }
+}
+
+// Classes, see storage/answers.ts.
+
+class OwnLease implements Lease {
+  readonly token: string;
+  readonly ttlMs: number;
+
+  constructor(token: string, ttlMs: number) {
+    this.token = token;
+    this.ttlMs = ttlMs;
+  }
+}
+
+class WithLease<F> implements Leased<F> {
+  readonly found: F;
+  readonly lock: SessionLock;
+
+  constructor(found: F, lock: SessionLock) {
+    this.found = found;
+    this.lock = lock;
   }
 }
 

@@ -16,17 +16,34 @@ import { mostAncestors, type SuccessorPlace } from "./record.js";
 import { RestingTable } from "./resting-table.js";
 import type { SessionIdentity } from "./session-id.js";
 
-/** The newest state that is known to be on a node. */
-export interface StoredState {
+/** What of a session one version has. */
+export interface Content {
+  readonly writeId: string;
+  /** The write ids of versions that it contains, as far as is known, the newest last. */
+  readonly ancestors: readonly string[];
+  readonly table: AttributeTable;
+  readonly idleTimeoutMs: number;
+}
+
+/** The newest state that is known to be on a node. A class, see storage/answers.ts. */
+export class StoredState implements Content {
   /** Id of the node that has it. */
   readonly node: string;
   readonly revision: Revision;
   readonly writeId: string;
-  /** The write ids of versions that it contains, as far as is known, the newest last. */
   readonly ancestors: readonly string[];
   /** Changed by the session alone, in its form. */
   table: AttributeTable;
   readonly idleTimeoutMs: number;
+
+  constructor(node: string, revision: Revision, { writeId, ancestors, table, idleTimeoutMs }: Content) {
+    this.node = node;
+    this.revision = revision;
+    this.writeId = writeId;
+    this.ancestors = ancestors;
+    this.table = table;
+    this.idleTimeoutMs = idleTimeoutMs;
+  }
 }
 
 /** Writes of unknown outcome that are remembered; older ones have long been overtaken. */
@@ -49,11 +66,17 @@ class Ending {
 }
 
 /** A value that an attribute was given, over those that it had before, while no fold has taken any of them. */
-interface Unfolded {
+class Unfolded {
   /** Which request gave it; undefined where it is an object that was there, which others may have changed in place. */
   readonly by: object | undefined;
   readonly value: unknown;
   readonly below: Unfolded | undefined;
+
+  constructor(by: object | undefined, value: unknown, below: Unfolded | undefined) {
+    this.by = by;
+    this.value = value;
+    this.below = below;
+  }
 }
 
 /** That what was done to an attribute was given up, and when that was. */
@@ -297,7 +320,7 @@ export class LiveSession {
   /** Notes that another node has what was stored. */
   moved(node: string, revision: Revision): void {
     if (this.#stored === undefined) return;
-    this.#stored = { ...this.#stored, node, revision };
+    this.#stored = new StoredState(node, revision, this.#stored);
     this.node = node;
   }
 
@@ -702,8 +725,8 @@ export class LiveSession {
     const others = without(this.#unfolded?.get(name), by);
     const isObject = typeof current === "object" && current !== null;
     const isNoted = others?.value === current || this.#unfolded?.get(name)?.value === current;
-    const below = isObject && !isNoted ? { by: undefined, value: current, below: others } : others;
-    this.#unfolded = put(this.#unfolded, name, { by, value, below });
+    const below = isObject && !isNoted ? new Unfolded(undefined, current, others) : others;
+    this.#unfolded = put(this.#unfolded, name, new Unfolded(by, value, below));
   }
 
   /** Notes that a value need not be what the table's bytes decode to, though it may have been. */
@@ -830,7 +853,7 @@ function without(given: Unfolded | undefined, by: object): Unfolded | undefined 
   if (given === undefined) return undefined;
   const below = without(given.below, by);
   if (given.by === by) return below;
-  return below === given.below ? given : { ...given, below };
+  return below === given.below ? given : new Unfolded(given.by, given.value, below);
 }
 
 function fits(table: AttributeTable, mostBytes: number): boolean {

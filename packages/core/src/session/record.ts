@@ -3,7 +3,7 @@ import { MsmError } from "../errors.js";
 import { MacKey } from "../mac.js";
 import { randomText } from "../random-text.js";
 import { isTombstone, recordFormat, recordPrefixBytes, tombstoneVersion } from "../storage/record-prefix.js";
-import { type AttributeTable, packedBytes, packInto, unpackTable } from "./attribute-table.js";
+import { type AttributeTable, emptyTable, packedBytes, packInto, unpackTable } from "./attribute-table.js";
 import type { SessionIdentity } from "./session-id.js";
 
 /** What a stored record says of its session. */
@@ -29,7 +29,7 @@ export interface SessionRecord {
   /** Of a tombstone: the session that goes on in the place of this one. */
   readonly successor?: Successor | undefined;
   /** True where the key that sealed it is not the one that seals now: it is to be written anew with the next use. */
-  readonly isOldKey?: boolean;
+  readonly isOldKey?: boolean | undefined;
 }
 
 /** So many versions that a record contains are named in it. */
@@ -186,22 +186,8 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
         throw spoilt("its seal does not fit its bytes and this session");
       }
       // From here on the bytes are ours, as they were written.
-      const isEnd = isTombstone(bytes);
-      return {
-        version: header.slice(versionAt, writeIdAt),
-        writeId: header.slice(writeIdAt, idleAt),
-        idleTimeoutMs: Number.parseInt(header.slice(idleAt, keyIdAt), 16),
-        codec: header.slice(codecAt, createdAt).trimEnd(),
-        createdAtMs: Number.parseInt(header.slice(createdAt, expiresAt), 16),
-        expiresAtMs: Number.parseInt(header.slice(expiresAt, ringAt), 16) || undefined,
-        ring: header.slice(ringAt, routeAt),
-        route: header.slice(routeAt, homeAt).trimEnd(),
-        home: header.slice(homeAt, ancestorsAt).trimEnd(),
-        ancestors: ancestorsIn(bytes),
-        table: isEnd ? new Map() : unpackTable(bytes, tableAt),
-        successor: isEnd ? successorIn(bytes, key.mac, identity) : undefined,
-        ...(key === current ? {} : { isOldKey: true }),
-      };
+      const successor = isTombstone(bytes) ? successorIn(bytes, key.mac, identity) : undefined;
+      return new OpenedRecord(header, bytes, successor, key !== current);
     },
     isForeign(stored) {
       const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
@@ -210,6 +196,40 @@ export function createSealer(keys: readonly RecordKey[]): RecordSealer {
       return isRecord && !byId.has(bytes.toString("latin1", keyIdAt, codecAt));
     },
   };
+}
+
+/** What a record says. A class, see storage/answers.ts. */
+class OpenedRecord implements SessionRecord {
+  readonly version: string;
+  readonly writeId: string;
+  readonly ancestors: readonly string[];
+  readonly idleTimeoutMs: number;
+  readonly codec: string;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number | undefined;
+  readonly route: string;
+  readonly home: string;
+  readonly ring: string;
+  readonly table: AttributeTable;
+  readonly successor: Successor | undefined;
+  readonly isOldKey: true | undefined;
+
+  /** @param header what stands before the ancestors */
+  constructor(header: string, bytes: Buffer, successor: Successor | undefined, isOldKey: boolean) {
+    this.version = header.slice(versionAt, writeIdAt);
+    this.writeId = header.slice(writeIdAt, idleAt);
+    this.ancestors = ancestorsIn(bytes);
+    this.idleTimeoutMs = Number.parseInt(header.slice(idleAt, keyIdAt), 16);
+    this.codec = header.slice(codecAt, createdAt).trimEnd();
+    this.createdAtMs = Number.parseInt(header.slice(createdAt, expiresAt), 16);
+    this.expiresAtMs = Number.parseInt(header.slice(expiresAt, ringAt), 16) || undefined;
+    this.route = header.slice(routeAt, homeAt).trimEnd();
+    this.home = header.slice(homeAt, ancestorsAt).trimEnd();
+    this.ring = header.slice(ringAt, routeAt);
+    this.table = isTombstone(bytes) ? emptyTable : unpackTable(bytes, tableAt);
+    this.successor = successor;
+    this.isOldKey = isOldKey || undefined;
+  }
 }
 
 /** Makes what stands before the ancestors. Most of it is the same from one record to the next. */

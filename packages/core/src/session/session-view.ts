@@ -6,17 +6,25 @@ import type { LiveSession } from "./live-session.js";
 import type { ResolveEncoded } from "./merge.js";
 import type { Attributes, MemberRules } from "./session.js";
 
+// Classes, see storage/answers.ts.
+
 /** An attribute as a request read it last. */
-interface Sight {
+class Sight {
   readonly value: unknown;
   /** Its bytes at that time, with what others had made of it until then. */
   readonly bytes: Uint8Array | undefined;
   /** Whether this request itself assigned it. */
   readonly isMine: boolean;
+
+  constructor(value: unknown, bytes: Uint8Array | undefined, isMine: boolean) {
+    this.value = value;
+    this.bytes = bytes;
+    this.isMine = isMine;
+  }
 }
 
 /** What a request did to an attribute, or may do yet. */
-interface Mark {
+class Mark {
   /** The object that was handed out or assigned, and may be changed in place; undefined where it was none. */
   readonly object: object | undefined;
   /** Whether it was assigned since the last fold, and what; undefined for a deletion. */
@@ -24,6 +32,13 @@ interface Mark {
   readonly assigned: unknown;
   /** When it was marked, or folded last, see `LiveSession.moment`. */
   readonly moment: number;
+
+  constructor(object: object | undefined, isAssigned: boolean, assigned: unknown, moment: number) {
+    this.object = object;
+    this.isAssigned = isAssigned;
+    this.assigned = assigned;
+    this.moment = moment;
+  }
 }
 
 /**
@@ -65,7 +80,7 @@ export class SessionView {
     const seen = this.#seen?.get(name);
     this.#see(name, value, seen?.isMine === true && seen.value === value);
     if (isShared && isObject(value)) this.#seeAsItIs(name);
-    if (isObject(value) && this.#marks?.has(name) !== true) this.#mark(name, { object: value });
+    if (isObject(value) && this.#marks?.has(name) !== true) this.#mark(name, value, false, undefined);
     return value;
   }
 
@@ -189,7 +204,7 @@ export class SessionView {
       if (isCurrent) this.#see(name, seen.value, seen.isMine);
       // An object that was handed out may still be changed after this commit; a primitive value can not.
       if (object === undefined) marks.delete(name);
-      else this.#mark(name, { object });
+      else this.#mark(name, object, false, undefined);
     }
     return change;
   }
@@ -227,7 +242,7 @@ export class SessionView {
 
   #see(name: string, value: unknown, isMine: boolean): void {
     this.#seen ??= new SmallMap();
-    this.#seen.set(name, { value, bytes: this.live.table.get(name), isMine });
+    this.#seen.set(name, new Sight(value, this.live.table.get(name), isMine));
   }
 
   /**
@@ -238,7 +253,7 @@ export class SessionView {
     const seen = this.#seen?.get(name);
     if (seen === undefined) return;
     try {
-      this.#seen?.set(name, { ...seen, bytes: this.live.encoded(name) });
+      this.#seen?.set(name, new Sight(seen.value, this.live.encoded(name), seen.isMine));
     } catch {
       // What cannot be encoded cannot be kept either: the fold of whoever made it so says that.
     }
@@ -265,20 +280,15 @@ export class SessionView {
     this.#lost.set(name, MsmError.from(thrown, "MSM_ERR_CODEC"));
   }
 
-  #mark(name: string, mark: Partial<Mark>): void {
-    const { object, isAssigned = false, assigned } = mark;
+  #mark(name: string, object: object | undefined, isAssigned: boolean, assigned: unknown): void {
     this.#marks ??= new SmallMap();
-    this.#marks.set(name, { object, isAssigned, assigned, moment: this.live.moment });
+    this.#marks.set(name, new Mark(object, isAssigned, assigned, this.live.moment));
   }
 
   #assign(name: string, value: unknown): void {
     this.#forgive(name);
     this.live.assign(name, value, this);
-    this.#mark(name, {
-      ...(isObject(value) ? { object: value } : {}),
-      isAssigned: true,
-      assigned: value,
-    });
+    this.#mark(name, isObject(value) ? value : undefined, true, value);
     if (this.#seen?.has(name) === true) this.#see(name, value, true);
   }
 

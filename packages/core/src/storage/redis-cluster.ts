@@ -91,7 +91,7 @@ export class RedisCluster implements RedisServers {
 
   /** Sends a command to whoever has its slot, until it was carried out or refused, or its time is over. */
   async #follow<T>(command: RedisCommand, read: (reply: unknown) => T, attempt: Attempt): Promise<T> {
-    const slot = slotOf(command.keys[0]);
+    const slot = slotOf(command.parts[0]);
     let place: Place = { server: await this.#topology.ownerOf(slot), isAsking: false };
     for (let tries = 1; ; tries += 1) {
       const { server, isAsking } = place;

@@ -1,7 +1,7 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { Command } from "ioredis";
 import { describe, expect, it } from "vitest";
-import { encodedCommand } from "./redis-encoding.js";
+import { commandHead, encodedCommand } from "./redis-encoding.js";
 
 /** As ioredis would write it. */
 function writtenByIoredis(name: string, parts: readonly (string | Buffer)[]): Buffer {
@@ -18,12 +18,14 @@ describe("a command for Redis", () => {
         return randomInt(0, 2) === 0 ? bytes : bytes.toString("hex");
       });
 
-      expect(encodedCommand("EVALSHA", parts).equals(writtenByIoredis("EVALSHA", parts))).toBe(true);
+      const made = encodedCommand(commandHead(parts.length, "EVALSHA", "0123"), parts);
+
+      expect(made.equals(writtenByIoredis("EVALSHA", ["0123", ...parts]))).toBe(true);
     }
   });
 
   it("keeps characters of one byte as they are", () => {
-    expect(encodedCommand("GET", ["\u00ff"])).toEqual(
+    expect(encodedCommand(commandHead(1, "GET"), ["\u00ff"])).toEqual(
       Buffer.from("*2\r\n$3\r\nGET\r\n$1\r\n\u00ff\r\n", "latin1"),
     );
   });

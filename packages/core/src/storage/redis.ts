@@ -1,9 +1,10 @@
 import { MsmError } from "../errors.js";
+import { FoundAnswer, RecordVersion, StoredAnswer } from "./answers.js";
 import { ownBytes } from "./own-bytes.js";
 import { versionOf } from "./record-prefix.js";
 import { type RedisServerOptions, readRedisDeployment } from "./redis-address.js";
 import { RedisCluster } from "./redis-cluster.js";
-import type { RedisCommand } from "./redis-command.js";
+import { RedisCommand } from "./redis-command.js";
 import { nonsense } from "./redis-errors.js";
 import { EvictionWarnings } from "./redis-eviction.js";
 import { redisScripts } from "./redis-scripts.js";
@@ -69,62 +70,59 @@ class RedisStorage implements Storage {
   load(key: string, { lease, renewTtlMs }: LoadOptions = {}): Promise<LoadResult> {
     const record = recordKey(key);
     if (!lease && renewTtlMs === undefined) {
-      return this.#perform("load", key, { name: "GET", keys: [record], args: [] }, (reply) =>
-        loaded([2, reply]),
-      );
+      return this.#perform("load", key, new RedisCommand("GET", 1, record), plainlyLoaded);
     }
-    const { token = "", ttlMs = 0 } = lease ?? {};
-    const command: RedisCommand = {
-      name: redisScripts.load,
-      keys: lease ? [record, leaseKey(key)] : [record],
-      args: [token, whole(ttlMs), whole(renewTtlMs ?? 0)],
-    };
+    const renewed = whole(renewTtlMs ?? 0);
+    const command =
+      lease === undefined
+        ? new RedisCommand(redisScripts.load, 1, record, "", "0", renewed)
+        : new RedisCommand(
+            redisScripts.load,
+            2,
+            record,
+            leaseKey(key),
+            lease.token,
+            whole(lease.ttlMs),
+            renewed,
+          );
     return this.#perform("load", key, command, loaded);
   }
 
   save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult> {
     const expected = options.expect === "absent" ? "" : options.expect.version;
     const token = options.unlock ?? "";
-    const command: RedisCommand = {
-      name: redisScripts.save,
-      keys: token === "" ? [recordKey(key)] : [recordKey(key), leaseKey(key)],
-      args: [expected, asBuffer(record), whole(ttlMs), token],
-    };
+    const [bytes, ttl] = [asBuffer(record), whole(ttlMs)];
+    const command =
+      token === ""
+        ? new RedisCommand(redisScripts.save, 1, recordKey(key), expected, bytes, ttl, token)
+        : new RedisCommand(redisScripts.save, 2, recordKey(key), leaseKey(key), expected, bytes, ttl, token);
     return this.#perform("save", key, command, (code) => {
-      if (code === 0) return { kind: "stored", revision: { version: versionOf(record) } };
-      if (code === 1) return { kind: "conflict" };
-      if (code === 2) return { kind: "gone" };
+      if (code === 0) return new StoredAnswer(new RecordVersion(versionOf(record)));
+      if (code === 1) return conflict;
+      if (code === 2) return gone;
       throw nonsense();
     });
   }
 
   putIfNewer(key: string, record: Uint8Array, ttlMs: number): Promise<boolean> {
-    const args = [asBuffer(record), whole(ttlMs)];
-    return this.#perform(
-      "putIfNewer",
-      key,
-      { name: redisScripts.putIfNewer, keys: [recordKey(key)], args },
-      isYes,
-    );
+    const [name, bytes] = [redisScripts.putIfNewer, asBuffer(record)];
+    const command = new RedisCommand(name, 1, recordKey(key), bytes, whole(ttlMs));
+    return this.#perform("putIfNewer", key, command, isYes);
   }
 
   touch(key: string, ttlMs: number): Promise<boolean> {
-    const command: RedisCommand = { name: "PEXPIRE", keys: [recordKey(key)], args: [whole(ttlMs)] };
+    const command = new RedisCommand("PEXPIRE", 1, recordKey(key), whole(ttlMs));
     return this.#perform("touch", key, command, isYes);
   }
 
   renewLease(key: string, lease: Lease): Promise<boolean> {
-    const args = [lease.token, whole(lease.ttlMs)];
-    return this.#perform(
-      "renewLease",
-      key,
-      { name: redisScripts.renewLease, keys: [leaseKey(key)], args },
-      isYes,
-    );
+    const { token, ttlMs } = lease;
+    const command = new RedisCommand(redisScripts.renewLease, 1, leaseKey(key), token, whole(ttlMs));
+    return this.#perform("renewLease", key, command, isYes);
   }
 
   unlock(key: string, token: string): Promise<boolean> {
-    const command: RedisCommand = { name: redisScripts.unlock, keys: [leaseKey(key)], args: [token] };
+    const command = new RedisCommand(redisScripts.unlock, 1, leaseKey(key), token);
     return this.#perform("unlock", key, command, isYes);
   }
 
@@ -166,15 +164,28 @@ class RedisStorage implements Storage {
 /** What the load script gave: {0} absent, {1, milliseconds} locked, {2, record, 1 where it is wanted} found. */
 function loaded(reply: unknown): LoadResult {
   if (!Array.isArray(reply)) throw nonsense();
-  const [code, detail, wanted]: unknown[] = reply;
-  if (code === 0 || (code === 2 && detail === null)) return { kind: "absent" };
+  const code: unknown = reply[0];
+  const detail: unknown = reply[1];
+  if (code === 0) return absent;
   if (code === 1 && typeof detail === "number") return { kind: "locked", retryAfterMs: Math.max(detail, 1) };
-  if (code === 2 && Buffer.isBuffer(detail)) {
-    const revision = { version: versionOf(detail) };
-    return { kind: "found", record: ownBytes(detail), revision, ...(wanted === 1 && { isWanted: true }) };
-  }
-  throw nonsense();
+  if (code !== 2 || !Buffer.isBuffer(detail)) throw nonsense();
+  return found(detail, reply[2] === 1);
 }
+
+/** What GET gave. */
+function plainlyLoaded(reply: unknown): LoadResult {
+  if (reply === null) return absent;
+  if (!Buffer.isBuffer(reply)) throw nonsense();
+  return found(reply, false);
+}
+
+const found = (bytes: Buffer, isWanted: boolean) =>
+  new FoundAnswer(ownBytes(bytes), new RecordVersion(versionOf(bytes)), isWanted);
+
+// Once for all.
+const absent = { kind: "absent" } as const;
+const conflict = { kind: "conflict" } as const;
+const gone = { kind: "gone" } as const;
 
 function isYes(reply: unknown): boolean {
   if (reply === 1) return true;

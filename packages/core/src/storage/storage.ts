@@ -90,8 +90,8 @@ export interface Lease {
 }
 
 export interface LoadOptions {
-  readonly lease?: Lease;
-  readonly renewTtlMs?: number;
+  readonly lease?: Lease | undefined;
+  readonly renewTtlMs?: number | undefined;
 }
 
 export type LoadResult =
@@ -117,7 +117,7 @@ export interface Revision {
 export interface SaveOptions {
   readonly expect: Revision | "absent";
   /** Token of the lease that is given back with the save. */
-  readonly unlock?: string;
+  readonly unlock?: string | undefined;
 }
 
 export type SaveResult =
