@@ -5,8 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { freePort } from "../samples/src/cluster/free-port.js";
+import { claimPorts } from "../samples/src/cluster/port-block.js";
 import { findServer, type Running, start, waitUntil } from "./processes.js";
+
+const ports = await claimPorts();
+afterAll(() => ports.release());
 
 const page = readFileSync(fileURLToPath(new URL("../docs/load-balancers.md", import.meta.url)), "utf8");
 const routes = ["app1", "app2", "app3"] as const;
@@ -50,7 +53,7 @@ describe.each(Object.entries(balancers))("docs/load-balancers.md, %s", (language
   beforeAll(async () => {
     if (!program) throw new Error(`${balancer.program} is not installed`);
     apps = await Promise.all(routes.map(startApp));
-    port = await freePort();
+    port = await ports.next();
     folder = await mkdtemp(join(tmpdir(), "msm-balancer-"));
     const { config, args } = balancer.configure(withPorts(codeBlock(language), port, apps), folder);
     const file = join(folder, "balancer.cfg");
@@ -156,7 +159,7 @@ async function startApp(route: Route): Promise<App> {
     response.statusCode = incoming.url === "/unavailable" ? 503 : 200;
     response.end(route);
   });
-  const port = await freePort();
+  const port = await ports.next();
   const app: App = {
     port,
     start: () =>

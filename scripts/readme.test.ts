@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, describe, expect, it } from "vitest";
-import { freePort } from "../samples/src/cluster/free-port.js";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { claimPorts, type PortBlock } from "../samples/src/cluster/port-block.js";
 import { findServer, isListening, type Running, start, waitUntil } from "./processes.js";
 import { readRepositoryFile } from "./reference-docs.js";
 
@@ -27,6 +27,11 @@ describe.each(["express", "express4"])("README.md, the application with %s", (ex
   }
 
   const ends: (() => Promise<void>)[] = [];
+  let ports: PortBlock;
+  beforeEach(async () => {
+    ports = await claimPorts();
+    ends.push(() => ports.release());
+  });
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end();
   });
@@ -111,7 +116,7 @@ describe.each(["express", "express4"])("README.md, the application with %s", (ex
   }
 
   async function startNodes() {
-    const [port1, port2] = [await freePort(), await freePort()];
+    const [port1, port2] = [await ports.next(), await ports.next()];
     return { port1, port2, n1: await startMemcached(port1), n2: await startMemcached(port2) };
   }
 
@@ -120,7 +125,7 @@ describe.each(["express", "express4"])("README.md, the application with %s", (ex
     moreOptions = "",
     program = examples[0] ?? "",
   ) {
-    const port = await freePort();
+    const port = await ports.next();
     const code = replaceAll(program, {
       "session({": `session({ ${moreOptions}`,
       "cache1:11211": `127.0.0.1:${nodes.port1}`,

@@ -122,8 +122,8 @@ export const mutants = [
     changes: [
       {
         file: redis,
-        find: 'const { token = "", ttlMs = 0 } = lease ?? {};',
-        replace: 'const { ttlMs = 0 } = lease ?? {};\n      const token = lease ? "locked" : "";',
+        find: "const { token } = lease;",
+        replace: 'const token = "locked";',
       },
       {
         file: redis,
@@ -132,13 +132,13 @@ export const mutants = [
       },
       {
         file: redis,
-        find: "const args = [lease.token, whole(lease.ttlMs)];",
-        replace: 'const args = ["locked", whole(lease.ttlMs)];',
+        find: "leaseKey(key), lease.token, ttl);",
+        replace: 'leaseKey(key), "locked", ttl);',
       },
       {
         file: redis,
-        find: "{ name: redisScripts.unlock, keys: [leaseKey(key)], args: [token] }",
-        replace: '{ name: redisScripts.unlock, keys: [leaseKey(key)], args: ["locked"] }',
+        find: "new RedisCommand(redisScripts.unlock, 1, leaseKey(key), token)",
+        replace: 'new RedisCommand(redisScripts.unlock, 1, leaseKey(key), "locked")',
       },
     ],
     catchers: [

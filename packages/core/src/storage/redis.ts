@@ -73,18 +73,11 @@ class RedisStorage implements Storage {
       return this.#perform("load", key, new RedisCommand("GET", 1, record), plainlyLoaded);
     }
     const renewed = whole(renewTtlMs ?? 0);
-    const command =
-      lease === undefined
-        ? new RedisCommand(redisScripts.load, 1, record, "", "0", renewed)
-        : new RedisCommand(
-            redisScripts.load,
-            2,
-            record,
-            leaseKey(key),
-            lease.token,
-            whole(lease.ttlMs),
-            renewed,
-          );
+    const { load } = redisScripts;
+    if (lease === undefined)
+      return this.#perform("load", key, new RedisCommand(load, 1, record, "", "0", renewed), loaded);
+    const { token } = lease;
+    const command = new RedisCommand(load, 2, record, leaseKey(key), token, whole(lease.ttlMs), renewed);
     return this.#perform("load", key, command, loaded);
   }
 
@@ -116,8 +109,8 @@ class RedisStorage implements Storage {
   }
 
   renewLease(key: string, lease: Lease): Promise<boolean> {
-    const { token, ttlMs } = lease;
-    const command = new RedisCommand(redisScripts.renewLease, 1, leaseKey(key), token, whole(ttlMs));
+    const ttl = whole(lease.ttlMs);
+    const command = new RedisCommand(redisScripts.renewLease, 1, leaseKey(key), lease.token, ttl);
     return this.#perform("renewLease", key, command, isYes);
   }
 
