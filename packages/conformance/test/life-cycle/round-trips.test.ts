@@ -45,7 +45,7 @@ const kinds: readonly Kind[] = [
     read: redisRequests,
     url: (port) => `redis://127.0.0.1:${port}`,
     housekeeping: ["PING", "INFO", "CONFIG", "CLIENT", "HELLO", "SELECT"],
-    wire: { load: ["EVALSHA"], save: ["EVALSHA"], copy: ["EVALSHA"] },
+    wire: { load: ["GETEX"], save: ["EVALSHA"], copy: ["EVALSHA"] },
   },
 ];
 

@@ -139,6 +139,30 @@ describe.skipIf(skip)(`a Redis server in trouble${reason}`, () => {
     expect(await outcomes(storage, key)).toEqual(readsOnly);
   });
 
+  it.each([
+    ["knows no GETEX, as before 6.2", ["--rename-command", "GETEX", ""], []],
+    ["lets its user not send GETEX", [], ["-getex"]],
+  ])("reads and renews on the same connection where it %s", async (_why, serverArguments, rules) => {
+    const server = await start(...serverArguments);
+    const user = ["reset", "on", ">secret", "~*", "&*", "+@all", ...rules];
+    await admin(server).call("ACL", "SETUSER", "msm", ...user);
+    const storage = client({ url: `redis://msm:secret@127.0.0.1:${server.port}` });
+    const key = await storedKey(storage);
+    const connections = async () =>
+      String(await admin(server).call("CLIENT", "LIST")).match(/^id=\d+(?=.* user=msm )/gm);
+    const before = await connections();
+
+    for (let reads = 0; reads < 3; reads++)
+      expect((await storage.load(key, { renewTtlMs: 31 * minuteMs })).kind).toBe("found");
+
+    expect(await connections()).toEqual(before);
+    const ttlMs = await admin(server).pttl(`${key}:s`);
+    expect(ttlMs).toBeGreaterThan(minuteMs);
+    const statistics = await admin(server).info("commandstats");
+    const askedInVain = Number(/^cmdstat_getex:.*rejected_calls=(\d+)/m.exec(statistics)?.[1] ?? 0);
+    expect(askedInVain, "it is not asked for again").toBeLessThanOrEqual(1);
+  });
+
   it("refuses writes alone where its memory is full (OOM)", async () => {
     const server = await start();
     const storage = client({ url: urlOf(server) });

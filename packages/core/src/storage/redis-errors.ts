@@ -4,6 +4,8 @@ import { MsmError, type MsmErrorCode } from "../errors.js";
 const meanings: readonly (readonly [RegExp, MsmErrorCode])[] = [
   // The server works, and does not take this write.
   [/\b(OOM|MISCONF|NOREPLICAS|NOPERM)\b/, "MSM_ERR_STORAGE_REFUSED"],
+  // Redis before 6.2, which can do without it.
+  [/^ERR unknown command .?GETEX\b/i, "MSM_ERR_STORAGE_REFUSED"],
   // The server is not the one that can help now: a replica, still loading, failing over, or closed to us.
   [
     /\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|MOVED|ASK|BUSY|NOAUTH|WRONGPASS|UNBLOCKED|DENIED)\b/,
@@ -24,6 +26,13 @@ export function redisError(thrown: unknown): MsmError {
 export function isFromReplica(error: MsmError): boolean {
   return /\bREADONLY\b/.test(error.message);
 }
+
+/** True where the server works, and did not take a command. */
+export const isRefusal = (thrown: unknown): thrown is MsmError =>
+  thrown instanceof MsmError && thrown.code === "MSM_ERR_STORAGE_REFUSED";
+
+/** True where a command was refused as every write is at the moment, for trouble that the server has. */
+export const isRefusalForNow = ({ message }: MsmError): boolean => /\b(MISCONF|NOREPLICAS)\b/.test(message);
 
 /** True where the server lives, and does not let its user send this command, or knows none of that name. */
 export function isNotAllowed(thrown: unknown): boolean {
