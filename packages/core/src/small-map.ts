@@ -26,15 +26,6 @@ export class SmallMap<K, V> implements ReadonlyMap<K, V> {
   #last: Entry<K, V> | undefined;
   #index: Map<K, Entry<K, V>> | undefined;
 
-  /** A map with the same entries as another. */
-  static of<K, V>(entries: ReadonlyMap<K, V>): SmallMap<K, V> {
-    const map = new SmallMap<K, V>();
-    if (entries instanceof SmallMap)
-      for (let at = entries.#first; at; at = at.behind) map.#append(at.key, at.value);
-    else entries.forEach((value, key) => void map.#append(key, value));
-    return map;
-  }
-
   get(key: K): V | undefined {
     return this.#find(key)?.value;
   }

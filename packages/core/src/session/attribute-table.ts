@@ -1,5 +1,5 @@
 import { MsmError } from "../errors.js";
-import { SmallMap } from "../small-map.js";
+import { SmallTable } from "./small-table.js";
 
 /** A session's attributes, each encoded for itself. Never changed in place: a change makes a new table. */
 export type AttributeTable = ReadonlyMap<string, Uint8Array>;
@@ -134,7 +134,8 @@ function isTextAt(text: string, bytes: Buffer, from: number, to: number): boolea
  * @throws MsmError MSM_ERR_RECORD_SPOILT on anything else
  */
 export function unpackTable(bytes: Buffer, start = 0): AttributeTable {
-  const table = new SmallMap<string, Uint8Array>();
+  const names: string[] = [];
+  const values: Uint8Array[] = [];
   try {
     const count = bytes.readUInt32BE(start);
     let at = start + countBytes;
@@ -144,11 +145,12 @@ export function unpackTable(bytes: Buffer, start = 0): AttributeTable {
       const valueStart = nameEnd + valueLengthBytes;
       at = valueStart + bytes.readUInt32BE(nameEnd);
       if (at > bytes.length) throw new RangeError("a value ends behind the table");
-      table.set(name, bytes.subarray(valueStart, at));
+      names.push(name);
+      values.push(bytes.subarray(valueStart, at));
     }
     if (at !== bytes.length) throw new RangeError("bytes behind the last value");
   } catch (error) {
     throw MsmError.from(error, "MSM_ERR_RECORD_SPOILT");
   }
-  return table;
+  return SmallTable.from(names, values);
 }

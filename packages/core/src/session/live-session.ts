@@ -15,6 +15,7 @@ import type { ResolveEncoded } from "./merge.js";
 import { mostAncestors, type SuccessorPlace } from "./record.js";
 import { RestingTable } from "./resting-table.js";
 import type { SessionIdentity } from "./session-id.js";
+import { SmallTable } from "./small-table.js";
 
 /** What of a session one version has. */
 export interface Content {
@@ -464,7 +465,7 @@ export class LiveSession {
    * @throws MsmError MSM_ERR_CODEC, MSM_ERR_RECORD_TOO_LARGE, and MSM_ERR_CONFLICT from `resolve`
    */
   fold(names: Iterable<string>, onLost: (name: string) => void): number {
-    let folded: SmallMap<string, Uint8Array> | undefined;
+    let folded: SmallTable | undefined;
     let changed: string[] | undefined;
     let unchanged: string[] | undefined;
     let newest = 0;
@@ -475,7 +476,7 @@ export class LiveSession {
           if (this.#decoded?.has(name) === true) this.#clean = add(this.#clean, name);
           if (this.#unfolded?.delete(name)) unchanged = withOne(unchanged, name);
         } else {
-          folded ??= SmallMap.of(this.#table);
+          folded ??= SmallTable.of(this.#table);
           if (bytes === undefined) folded.delete(name);
           else folded.set(name, bytes);
           changed = withOne(changed, name);
@@ -746,11 +747,7 @@ export class LiveSession {
   }
 
   /** Where the changes make the session too large, the largest of them are given up until the others would fit. */
-  #checkSize(
-    folded: SmallMap<string, Uint8Array>,
-    changed: readonly string[],
-    onLost: (name: string) => void,
-  ): void {
+  #checkSize(folded: SmallTable, changed: readonly string[], onLost: (name: string) => void): void {
     try {
       checkTableSize(folded, this.#maxTableBytes);
     } catch (error) {
