@@ -1,7 +1,13 @@
 /** Something that can be in one `LinkedList` at a time. */
 export class Linked {
-  before: Linked | undefined;
-  behind: Linked | undefined;
+  declare before: Linked | undefined;
+  declare behind: Linked | undefined;
+
+  // Assigned, and not initialized as fields are: with each heir, that costs a call of its own.
+  constructor() {
+    this.before = undefined;
+    this.behind = undefined;
+  }
 }
 
 /**

@@ -50,13 +50,14 @@ export class LocalSessions {
   use(id: string): LocalSession | undefined {
     const local = this.#sessions.get(id);
     if (local === undefined) return undefined;
-    if (this.#isOver(local)) {
+    const nowMs = this.#parts.clock.monotonicMs();
+    if (this.#isOver(local, nowMs)) {
       this.remove(id);
       return undefined;
     }
     this.#byUse.remove(local);
     this.#byUse.append(local);
-    local.lastUsedMs = this.#parts.clock.monotonicMs();
+    local.lastUsedMs = nowMs;
     return local;
   }
 
@@ -120,11 +121,10 @@ export class LocalSessions {
     return [...this.#byUse];
   }
 
-  #isOver(local: LocalSession): boolean {
+  #isOver(local: LocalSession, nowMs = this.#parts.clock.monotonicMs()): boolean {
     if (local.live.destroyed) return true;
     if (hasExpired(local.live.expiresAtMs, this.#parts)) return true;
-    const idleMs = this.#parts.clock.monotonicMs() - local.lastUsedMs;
-    return local.live.holders === 0 && idleMs >= local.live.idleTimeoutMs;
+    return local.live.holders === 0 && nowMs - local.lastUsedMs >= local.live.idleTimeoutMs;
   }
 
   #local(live: LiveSession): LocalSession {

@@ -1,4 +1,5 @@
 import type { AttributeTable } from "./attribute-table.js";
+import { bytesIn } from "./utf8.js";
 
 /** So many names are looked through; for more there is an index. */
 const mostWithoutIndex = 8;
@@ -6,10 +7,13 @@ const mostWithoutIndex = 8;
 /** Names of attributes, in their order. */
 class Names {
   readonly list: string[];
+  /** Together, in UTF-8. Looked up at each save, so not counted anew. */
+  bytes: number;
   #places: Map<string, number> | undefined;
 
   constructor(list: string[]) {
     this.list = list;
+    this.bytes = list.reduce((sum, name) => sum + bytesIn(name), 0);
     if (list.length > mostWithoutIndex) this.#makeIndex();
   }
 
@@ -20,6 +24,7 @@ class Names {
 
   add(name: string): void {
     this.list.push(name);
+    this.bytes += bytesIn(name);
     if (this.#places !== undefined) this.#places.set(name, this.list.length - 1);
     else if (this.list.length > mostWithoutIndex) this.#makeIndex();
   }
@@ -59,6 +64,17 @@ export class SmallTable implements AttributeTable {
 
   get size(): number {
     return this.#values.length;
+  }
+
+  /** How many bytes the names take together, in UTF-8. */
+  get bytesInNames(): number {
+    return this.#names.bytes;
+  }
+
+  get bytesInValues(): number {
+    let bytes = 0;
+    for (const value of this.#values) bytes += value.length;
+    return bytes;
   }
 
   get(name: string): Uint8Array | undefined {
