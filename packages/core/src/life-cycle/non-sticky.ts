@@ -26,7 +26,7 @@ import { lockOrNot } from "./lock-or-not.js";
 import type { Mode } from "./mode.js";
 import { OpenExchanges } from "./open-exchanges.js";
 import { noRequest, RequestExchange } from "./request-exchange.js";
-import { mergeWith, save } from "./save.js";
+import { mergeWith, type SaveContext, save } from "./save.js";
 
 /** The nodes hold the sessions: any process serves any request, and keeps nothing once it is answered. */
 export function nonStickyMode(parts: Parts): Mode {
@@ -144,14 +144,19 @@ export function nonStickyMode(parts: Parts): Mode {
     if (!isFound(found)) return undefined;
     if (typeof startHint !== "string" || found.node.id === startHint) copies.renewSoon(identity, found);
     else copies.makeSoon(identity, found);
-    return { live: revive(identity, found, parts), lock };
+    return new FoundSession(revive(identity, found, parts), lock);
   }
 }
 
 /** A session that was found, and what the request has it to itself with. */
-interface FoundSession {
+class FoundSession {
   readonly live: LiveSession;
   readonly lock: SessionLock | undefined;
+
+  constructor(live: LiveSession, lock: SessionLock | undefined) {
+    this.live = live;
+    this.lock = lock;
+  }
 }
 
 function createLeases(parts: Parts): Leases {
@@ -161,6 +166,18 @@ function createLeases(parts: Parts): Leases {
     random: parts.random,
     onLost: (session, heldMs) => events.emit("leaseLost", { session, heldMs }),
   });
+}
+
+/** How a request saves what it has changed. A class, see storage/answers.ts. */
+class RequestContext implements SaveContext {
+  readonly route = "";
+  /** A process that has only this request's copy does not write again what no node has any more. */
+  readonly recreate = false;
+  readonly lock: SessionLock | undefined;
+
+  constructor(lock: SessionLock | undefined) {
+    this.lock = lock;
+  }
 }
 
 interface NonStickyParts {
@@ -177,8 +194,7 @@ function nonStickyKeeper({ exchanges, copies, leases }: NonStickyParts, parts: P
   ): Promise<"stored" | "discarded"> {
     let refused: MsmError | undefined;
     for (;;) {
-      // A process that has only this request's copy does not write again what no node has any more.
-      const saved = await save(live, { route: "", recreate: false, lock }, parts).catch((error: unknown) => {
+      const saved = await save(live, new RequestContext(lock), parts).catch((error: unknown) => {
         throw refused ?? error;
       });
       if (saved.kind === "ended") {

@@ -2,6 +2,7 @@ import type { CarriedSession } from "../cookie/session-tokens.js";
 import { MsmError } from "../errors.js";
 import type { SessionLock } from "../locking/session-lock.js";
 import { type Waiting, waitingFor } from "../locking/waiting.js";
+import { oneItemList } from "../one-item-list.js";
 import type { Parts } from "../parts.js";
 import { type AttributeTable, differingNames, isSameTable } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
@@ -256,7 +257,7 @@ export class RequestExchange implements SessionExchange, SessionHandle {
 
   #enter(live: LiveSession): SessionView {
     this.#keeper.enter(live);
-    if (this.#entered === undefined) this.#entered = [live];
+    if (this.#entered === undefined) this.#entered = oneItemList(live);
     else this.#entered.push(live);
     const view = new SessionView(live);
     if (this.#lock !== undefined) this.#guard(view);

@@ -1,5 +1,6 @@
 import { MsmError } from "../errors.js";
 import type { CommitOptions, CommitResult, SessionExchange } from "../life-cycle/exchange.js";
+import { oneItemList } from "../one-item-list.js";
 import { drainSignal } from "./drain-signal.js";
 import {
   FoundMethods,
@@ -67,9 +68,14 @@ const graceMs = 1000;
 type State = "open" | "holding" | "passing" | "flowing" | "ended" | "dropped";
 
 /** A call that waits. */
-interface Output {
+class Output {
   readonly method: "flushHeaders" | "write" | "end";
   readonly args: readonly unknown[];
+
+  constructor(method: Output["method"], args: readonly unknown[]) {
+    this.method = method;
+    this.args = args;
+  }
 }
 
 const noOutputs: readonly Output[] = [];
@@ -222,8 +228,9 @@ class HeldResponse implements Holder {
   }
 
   #putOff(method: Output["method"], args: readonly unknown[]): void {
-    this.#outputs ??= [];
-    this.#outputs.push({ method, args });
+    const output = new Output(method, args);
+    if (this.#outputs === undefined) this.#outputs = oneItemList(output);
+    else this.#outputs.push(output);
   }
 
   /**

@@ -1,5 +1,6 @@
 import { inspect } from "node:util";
 import { MsmError } from "../errors.js";
+import { oneItemList } from "../one-item-list.js";
 import { SmallMap } from "../small-map.js";
 import { type AttributeTable, checkAttributeName, sameBytes } from "./attribute-table.js";
 import type { LiveSession } from "./live-session.js";
@@ -151,7 +152,7 @@ export class SessionView {
     try {
       return this.#foldAll();
     } finally {
-      if (this.live.changes > before) this.#noteChanges([this.live.changes]);
+      if (this.live.changes > before) this.#noteChange(this.live.changes);
     }
   }
 
@@ -160,8 +161,9 @@ export class SessionView {
     return this.#marks?.keys() ?? [];
   }
 
-  #noteChanges(changes: readonly number[]): void {
-    if (changes.length > 0) this.#changes = [...(this.#changes ?? []), ...changes];
+  #noteChange(change: number): void {
+    if (this.#changes === undefined) this.#changes = oneItemList(change);
+    else this.#changes.push(change);
   }
 
   /** Why something that this request folded, or that it waits for, was given up; undefined where nothing was. */
@@ -185,7 +187,7 @@ export class SessionView {
    */
   takeOn(names: Iterable<string>): number {
     const changes = this.live.unsavedChangesOf(names);
-    this.#noteChanges(changes);
+    for (const change of changes) this.#noteChange(change);
     return Math.max(0, ...changes);
   }
 
@@ -194,7 +196,7 @@ export class SessionView {
     const marks = this.#marks;
     if (marks === undefined || marks.size === 0) return 0;
     // What this request did to an object may have been folded by another that holds it as well.
-    this.#noteChanges(this.live.unsavedChangesOf(marks.keys()));
+    for (const shared of this.live.unsavedChangesOf(marks.keys())) this.#noteChange(shared);
 
     const change = this.#foldMarked(marks.keys());
     for (const [name, { object }] of marks) {
