@@ -9,6 +9,7 @@
  * - `--workload R`: one workload; may be given more than once
  * - `--contestant sticky`: beside bare and peer, those whose names hold that; may be given more than once
  * - `--profile folder`: each server leaves a CPU profile there
+ * - `--burst`: each server's first requests come 64 at a time
  * - `--nodes 2`: so many storage nodes for each of msm's contestants
  * - `--json result.json`: writes what was measured
  * - `--check`: asks nothing but whether all runs and each way asks its storage as often as it may, and ends with 1 where not
@@ -35,6 +36,7 @@ const { values } = parseArgs({
     workload: { type: "string", multiple: true },
     contestant: { type: "string", multiple: true },
     profile: { type: "string" },
+    burst: { type: "boolean", default: false },
     nodes: { type: "string", default: "1" },
     json: { type: "string" },
     check: { type: "boolean", default: false },
@@ -63,7 +65,8 @@ async function main() {
     const nodes = positive("nodes", values.nodes);
     const { contestant: contestants } = values;
     const [json, profileFolder] = [pathOf(values.json), pathOf(values.profile)];
-    const servers = { serverCore, nodes, contestants, profileFolder };
+    const logInsAtOnce = values.burst ? 64 : undefined;
+    const servers = { serverCore, nodes, contestants, profileFolder, logInsAtOnce };
     await compareFrameworks({ ...what, ...extent, ...servers, json, command: commandLine() });
   }
   // There are fewer of them, and half the time will do.

@@ -16,6 +16,7 @@ import { quantile } from "./statistics.mjs";
  * @property {SliceExtent} slice
  * @property {SliceExtent} warmUpSlice of the first round
  * @property {number} [sessions] of each size, whose cookies are sent in turn. Default 512
+ * @property {number} [logInsAtOnce] how many of these sessions begin at the same time. Default 4
  * @property {number} nodes that each contestant of msm with storage has
  * @property {string} [serverCore] the core that servers get; undefined: whichever is free
  * @property {string} [profileFolder] where each server leaves a CPU profile
@@ -137,7 +138,8 @@ class Stage {
       })),
     );
     const { rounds, slice, warmUpSlice, sessions = 512 } = this.#extent;
-    for (const { contender, workload } of cells) await contender.prepare(workload, sessions);
+    for (const { contender, workload } of cells)
+      await contender.prepare(workload, sessions, this.#extent.logInsAtOnce);
     for (const { contender, workload } of cells) await contender.measure(workload, warmUpSlice);
     for (let round = 0; round < rounds; round += 1) {
       for (const { contender, workload, slices } of cells) {
@@ -196,14 +198,15 @@ class Contender {
    * Begins the sessions that a workload needs.
    * @param {Workload} workload
    * @param {number} count
+   * @param {number | undefined} atOnce
    */
-  async prepare(workload, count) {
+  async prepare(workload, count, atOnce) {
     const { method, path, session } = workload;
     if (session === undefined) {
       this.#requests.set(workload, [requestBytes(method, path)]);
       return;
     }
-    const cookies = this.#cookies.get(session) ?? (await logIn(this.#server, session, count));
+    const cookies = this.#cookies.get(session) ?? (await logIn(this.#server, session, count, atOnce));
     this.#cookies.set(session, cookies);
     this.#requests.set(
       workload,
