@@ -68,6 +68,11 @@ for (const { name, program, command } of [
   });
 }
 
+/** How often a server was sent GETEX since it started. */
+async function getexSent(redis: Redis): Promise<number> {
+  return Number(/^cmdstat_getex:calls=(\d+)/m.exec(await redis.info("commandstats"))?.[1] ?? 0);
+}
+
 describe.skipIf(skip)(`redis as a storage${reason}`, () => {
   const start = async (...serverArguments: string[]) => {
     const server = await startServer(redisCommand(...serverArguments));
@@ -85,6 +90,28 @@ describe.skipIf(skip)(`redis as a storage${reason}`, () => {
     return redis;
   };
   const urlOf = ({ port }: { port: number }) => `redis://127.0.0.1:${port}`;
+
+  it("reads records in one trip each also where many of them want a time to live of their own", async () => {
+    const server = await start();
+    const storage = client({ url: urlOf(server) });
+    const redis = admin(server.port);
+    const [own, usual] = [freshKey(), freshKey()];
+    await storage.putIfNewer(own, testRecord({ idleTimeoutMs: 2 * minuteMs }), minuteMs);
+    await storage.putIfNewer(usual, testRecord(), minuteMs);
+    const sentWhile = async (load: () => Promise<unknown>) => {
+      const before = await getexSent(redis);
+      for (let loads = 0; loads < 100; loads++) await load();
+      return (await getexSent(redis)) - before;
+    };
+
+    const forOwn = await sentWhile(() => storage.load(own, { renewTtlMs: minuteMs }));
+    const forUsual = await sentWhile(() => storage.load(usual, { renewTtlMs: minuteMs }));
+
+    expect(forOwn).toBeLessThan(10);
+    expect(await redis.pttl(`${own}:s`)).toBeGreaterThan(minuteMs);
+    expect(forUsual).toBeGreaterThan(70);
+    expect(await redis.pttl(`${usual}:s`)).toBeLessThanOrEqual(minuteMs);
+  });
 
   it("works on when the server forgets its scripts", async () => {
     const server = await start();

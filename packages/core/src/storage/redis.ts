@@ -12,6 +12,7 @@ import type { RedisServers, RedisServersParts } from "./redis-servers.js";
 import { SingleRedis } from "./redis-single.js";
 import type { Lease, LoadOptions, LoadResult, SaveOptions, SaveResult, Storage } from "./storage.js";
 import { checkKey, leaseKey, recordKey } from "./storage-keys.js";
+import { UnusualTimes } from "./unusual-times.js";
 
 export interface RedisStorageOptions {
   /**
@@ -47,6 +48,7 @@ class RedisStorage implements Storage {
   #isLoaded = false;
   /** Whether GETEX is known, and allowed, as far as the server has said. */
   #mayGetex = true;
+  readonly #unusual = new UnusualTimes();
   #isClosed = false;
 
   constructor({ url, options, operationTimeoutMs = 250, onWarning = () => {} }: RedisStorageOptions) {
@@ -85,7 +87,7 @@ class RedisStorage implements Storage {
 
   /** Most records want the usual time to live. Giving them that is one command, which costs a server far less than a script. */
   #loadAndRenew(key: string, renewTtlMs: number): Promise<LoadResult> {
-    if (!this.#mayGetex) return this.#loadByScript(key, renewTtlMs);
+    if (!this.#mayGetex || this.#unusual.areMany) return this.#loadByScript(key, renewTtlMs);
     const command = new RedisCommand("GETEX", 1, recordKey(key), "PX", whole(renewTtlMs));
     return this.#perform("load", key, command, plainlyLoaded).then(
       (result) => this.#renewedAsItWants(key, result, renewTtlMs),
@@ -98,15 +100,29 @@ class RedisStorage implements Storage {
   }
 
   #renewedAsItWants(key: string, result: LoadResult, givenTtlMs: number): LoadResult | Promise<LoadResult> {
-    if (result.kind !== "found") return result;
-    const wantedTtlMs = idleTimeoutMsOf(result.record) || givenTtlMs;
+    const wantedTtlMs = this.#timeToLive(result, givenTtlMs);
     return wantedTtlMs === givenTtlMs ? result : this.touch(key, wantedTtlMs).then(() => result);
   }
 
-  /** Where the server takes no writes for the moment, or lets this user not send GETEX, or is older than Redis 6.2. */
+  /**
+   * Where the server takes no writes for the moment, or lets this user not send GETEX, or is older than Redis 6.2; or where
+   * many records would need a second command behind it.
+   */
   #loadByScript(key: string, renewTtlMs: number): Promise<LoadResult> {
     const command = new RedisCommand(redisScripts.load, 1, recordKey(key), "", "0", whole(renewTtlMs));
-    return this.#perform("load", key, command, loaded);
+    return this.#perform("load", key, command, (reply) => {
+      const result = loaded(reply);
+      this.#timeToLive(result, renewTtlMs);
+      return result;
+    });
+  }
+
+  /** What a record wants, in milliseconds; it is noted how many want another than the usual. */
+  #timeToLive(result: LoadResult, usualMs: number): number {
+    if (result.kind !== "found") return usualMs;
+    const wantedMs = idleTimeoutMsOf(result.record) || usualMs;
+    this.#unusual.note(wantedMs !== usualMs);
+    return wantedMs;
   }
 
   save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult> {
