@@ -2,7 +2,6 @@ import type { CarriedSession } from "../cookie/session-tokens.js";
 import { MsmError } from "../errors.js";
 import type { SessionLock } from "../locking/session-lock.js";
 import { type Waiting, waitingFor } from "../locking/waiting.js";
-import { oneItemList } from "../one-item-list.js";
 import type { Parts } from "../parts.js";
 import { type AttributeTable, differingNames, isSameTable } from "../session/attribute-table.js";
 import type { LiveSession } from "../session/live-session.js";
@@ -90,7 +89,9 @@ export class RequestExchange implements SessionExchange, SessionHandle {
   #hasChanged = false;
   #isCommitted = false;
   #endedHere = false;
-  #entered: LiveSession[] | undefined;
+  #entered: LiveSession | undefined;
+  /** Those that it went on with, under new ids. */
+  #enteredLater: LiveSession[] | undefined;
   /** Sessions under former ids, which end once the new one is stored. */
   #renewals: readonly Renewal[] = [];
   /** Sessions that `destroy()` was called for, and of whose end no node is known to know yet. */
@@ -239,7 +240,8 @@ export class RequestExchange implements SessionExchange, SessionHandle {
     if (isKnown && this.#start.isLearnt === true && this.#start.isFound === true) {
       this.#parts.locking.learn(this.#start.request, this.#hasChanged);
     }
-    for (const live of this.#entered ?? []) this.#keeper.leave(live);
+    if (this.#entered !== undefined) this.#keeper.leave(this.#entered);
+    for (const live of this.#enteredLater ?? []) this.#keeper.leave(live);
     this.#keeper.exchanges.end();
   }
 
@@ -257,8 +259,9 @@ export class RequestExchange implements SessionExchange, SessionHandle {
 
   #enter(live: LiveSession): SessionView {
     this.#keeper.enter(live);
-    if (this.#entered === undefined) this.#entered = oneItemList(live);
-    else this.#entered.push(live);
+    if (this.#entered === undefined) this.#entered = live;
+    else if (this.#enteredLater === undefined) this.#enteredLater = [live];
+    else this.#enteredLater.push(live);
     const view = new SessionView(live);
     if (this.#lock !== undefined) this.#guard(view);
     return view;
