@@ -34,7 +34,7 @@ const coreRows: readonly (readonly string[])[] = [
   ["session"],
   ["storage", "codec"],
   ["background", "brief-map"],
-  ["linked-list", "mac", "milliseconds", "one-item-list", "random-text", "recent-map", "small-map", "within"],
+  ["linked-list", "mac", "milliseconds", "random-text", "recent-map", "small-map", "within"],
   ["errors", "events", "clock"],
 ];
 

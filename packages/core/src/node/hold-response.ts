@@ -1,6 +1,5 @@
 import { MsmError } from "../errors.js";
 import type { CommitOptions, CommitResult, SessionExchange } from "../life-cycle/exchange.js";
-import { oneItemList } from "../one-item-list.js";
 import { drainSignal } from "./drain-signal.js";
 import {
   FoundMethods,
@@ -229,7 +228,7 @@ class HeldResponse implements Holder {
 
   #putOff(method: Output["method"], args: readonly unknown[]): void {
     const output = new Output(method, args);
-    if (this.#outputs === undefined) this.#outputs = oneItemList(output);
+    if (this.#outputs === undefined) this.#outputs = [output];
     else this.#outputs.push(output);
   }
 

@@ -1,6 +1,5 @@
 import type { Codec } from "../codec/codec.js";
 import { MsmError } from "../errors.js";
-import { oneItemList } from "../one-item-list.js";
 import { SmallMap } from "../small-map.js";
 import type { Revision } from "../storage/storage.js";
 import {
@@ -817,9 +816,9 @@ const putWeak = <K extends object, V>(map: WeakMap<K, V> | undefined, key: K, va
 
 const add = <V>(set: SmallMap<V, true> | undefined, value: V): SmallMap<V, true> => put(set, value, true);
 
-/** Adds to a list that mostly has one name. */
+/** Adds to a list that mostly has one name: the first push onto an empty one would make room for many. */
 function withOne(names: string[] | undefined, name: string): string[] {
-  if (names === undefined) return oneItemList(name);
+  if (names === undefined) return [name];
   names.push(name);
   return names;
 }

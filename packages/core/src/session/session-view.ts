@@ -1,6 +1,5 @@
 import { inspect } from "node:util";
 import { MsmError } from "../errors.js";
-import { oneItemList } from "../one-item-list.js";
 import { SmallMap } from "../small-map.js";
 import { type AttributeTable, checkAttributeName, sameBytes } from "./attribute-table.js";
 import type { LiveSession } from "./live-session.js";
@@ -162,7 +161,7 @@ export class SessionView {
   }
 
   #noteChange(change: number): void {
-    if (this.#changes === undefined) this.#changes = oneItemList(change);
+    if (this.#changes === undefined) this.#changes = [change];
     else this.#changes.push(change);
   }
 
