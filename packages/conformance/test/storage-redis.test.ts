@@ -68,9 +68,10 @@ for (const { name, program, command } of [
   });
 }
 
-/** How often a server was sent GETEX since it started. */
-async function getexSent(redis: Redis): Promise<number> {
-  return Number(/^cmdstat_getex:calls=(\d+)/m.exec(await redis.info("commandstats"))?.[1] ?? 0);
+/** How often a server has carried out a command since it started, scripts' calls included. */
+async function sent(redis: Redis, command: string): Promise<number> {
+  const statistics = await redis.info("commandstats");
+  return Number(new RegExp(`^cmdstat_${command}:calls=(\\d+)`, "m").exec(statistics)?.[1] ?? 0);
 }
 
 describe.skipIf(skip)(`redis as a storage${reason}`, () => {
@@ -91,26 +92,62 @@ describe.skipIf(skip)(`redis as a storage${reason}`, () => {
   };
   const urlOf = ({ port }: { port: number }) => `redis://127.0.0.1:${port}`;
 
-  it("reads records in one trip each also where many of them want a time to live of their own", async () => {
-    const server = await start();
-    const storage = client({ url: urlOf(server) });
-    const redis = admin(server.port);
-    const [own, usual] = [freshKey(), freshKey()];
-    await storage.putIfNewer(own, testRecord({ idleTimeoutMs: 2 * minuteMs }), minuteMs);
-    await storage.putIfNewer(usual, testRecord(), minuteMs);
-    const sentWhile = async (load: () => Promise<unknown>) => {
-      const before = await getexSent(redis);
-      for (let loads = 0; loads < 100; loads++) await load();
-      return (await getexSent(redis)) - before;
+  describe("a record whose idle timeout is its own", () => {
+    const ownTtlMs = 60 * minuteMs;
+    const stored = async (storage: Storage) => {
+      const key = freshKey();
+      await storage.putIfNewer(key, testRecord({ idleTimeoutMs: ownTtlMs }), ownTtlMs);
+      return key;
     };
 
-    const forOwn = await sentWhile(() => storage.load(own, { renewTtlMs: minuteMs }));
-    const forUsual = await sentWhile(() => storage.load(usual, { renewTtlMs: minuteMs }));
+    it("is read and renewed by one GETEX once it is known", async () => {
+      const server = await start();
+      const storage = client({ url: urlOf(server) });
+      const redis = admin(server.port);
+      const key = await stored(storage);
 
-    expect(forOwn).toBeLessThan(10);
-    expect(await redis.pttl(`${own}:s`)).toBeGreaterThan(minuteMs);
-    expect(forUsual).toBeGreaterThan(70);
-    expect(await redis.pttl(`${usual}:s`)).toBeLessThanOrEqual(minuteMs);
+      for (let loads = 0; loads < 10; loads++) await storage.load(key, { renewTtlMs: minuteMs });
+
+      expect(await sent(redis, "getex")).toBe(9);
+      expect(await sent(redis, "pexpire"), "the script's").toBe(1);
+      expect(await redis.pttl(`${key}:s`)).toBeGreaterThan(minuteMs);
+    });
+
+    it("keeps its life where the reply to a load is lost, and the process with it", async () => {
+      const server = await start();
+      const key = await stored(client({ url: urlOf(server) }));
+      const proxy = await startFaultProxy(server.port);
+      onTestFinished(() => proxy.close());
+      const storage = client({ url: urlOf(proxy), operationTimeoutMs: 150 });
+      await waitUntil("the server answers", () => storage.load(freshKey()).then(Boolean, () => false));
+      const redis = admin(server.port);
+      proxy.hold("replies");
+
+      await expect(storage.load(key, { renewTtlMs: minuteMs })).rejects.toMatchObject({
+        code: "MSM_ERR_STORAGE_TIMEOUT",
+      });
+
+      const waysToLoad = ["getex", "eval", "evalsha"];
+      await waitUntil("the server has carried it out", async () => {
+        const counts = await Promise.all(waysToLoad.map((command) => sent(redis, command)));
+        return counts.reduce((sum, count) => sum + count) >= 2; // and the one that stored it
+      });
+      expect(await redis.pttl(`${key}:s`)).toBeGreaterThan(minuteMs);
+    });
+
+    it("gets it also where it was the usual one when this process loaded it last", async () => {
+      const server = await start();
+      const [storage, other] = [client({ url: urlOf(server) }), client({ url: urlOf(server) })];
+      const key = freshKey();
+      await storage.putIfNewer(key, testRecord(), minuteMs);
+      for (let loads = 0; loads < 2; loads++) await storage.load(key, { renewTtlMs: minuteMs });
+      const longer = testRecord({ version: 2, idleTimeoutMs: ownTtlMs });
+      await other.save(key, longer, ownTtlMs, { expect: { version: versionDigits(1) } });
+
+      await storage.load(key, { renewTtlMs: minuteMs });
+
+      expect(await admin(server.port).pttl(`${key}:s`)).toBeGreaterThan(minuteMs);
+    });
   });
 
   it("works on when the server forgets its scripts", async () => {

@@ -39,7 +39,10 @@ const defaultPort = 8080;
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const storage = chooseStorage(options.storage);
   const ports = await claimPorts();
-  const plan = await planCluster(options, storage, ports);
+  const plan = await planCluster(options, storage, ports).catch(async (error: unknown) => {
+    await ports.release();
+    throw error;
+  });
   const journal = new Journal();
   const reaper = startReaper();
   const members = [...plan.nodes, ...plan.apps].map(

@@ -51,8 +51,10 @@ describe.skipIf(skip)(`a user of Redis${reason}`, () => {
         redisStorage({ url, operationTimeoutMs }),
         redisStorage({ url, operationTimeoutMs }),
       ];
-      // As every request does; the contract does so with times to live, which are left out here.
-      await storage.load(freshKey(), { renewTtlMs: minuteMs });
+      // As requests of a session do; the contract does so with times to live, which are left out here.
+      const key = freshKey();
+      await storage.putIfNewer(key, testRecord(), minuteMs);
+      for (let loads = 0; loads < 2; loads++) await storage.load(key, { renewTtlMs: minuteMs });
       return {
         storage,
         other,

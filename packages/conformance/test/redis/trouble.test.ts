@@ -62,12 +62,24 @@ describe.skipIf(skip)(`a Redis server in trouble${reason}`, () => {
     return {
       read: await outcomeOf(storage.load(key)),
       renewed: await outcomeOf(storage.load(key, { renewTtlMs: minuteMs })),
+      renewedAgain: await outcomeOf(storage.load(key, { renewTtlMs: minuteMs })),
       written: await outcomeOf(storage.putIfNewer(freshKey(), testRecord(), minuteMs)),
       ping: await outcomeOf(storage.ping()),
     };
   };
-  const nothing = { read: unavailable.code, renewed: unavailable.code, written: unavailable.code };
-  const readsOnly = { read: "done", renewed: "done", written: refused.code, ping: "done" };
+  const nothing = {
+    read: unavailable.code,
+    renewed: unavailable.code,
+    renewedAgain: unavailable.code,
+    written: unavailable.code,
+  };
+  const readsOnly = {
+    read: "done",
+    renewed: "done",
+    renewedAgain: "done",
+    written: refused.code,
+    ping: "done",
+  };
 
   it("cannot be reached while it loads its data (LOADING), and has it then", async () => {
     const folder = folderOfTest();

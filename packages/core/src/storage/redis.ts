@@ -1,4 +1,5 @@
 import { MsmError } from "../errors.js";
+import { RecentMap } from "../recent-map.js";
 import { FoundAnswer, RecordVersion, StoredAnswer } from "./answers.js";
 import { ownBytes } from "./own-bytes.js";
 import { idleTimeoutMsOf, versionOf } from "./record-prefix.js";
@@ -12,7 +13,6 @@ import type { RedisServers, RedisServersParts } from "./redis-servers.js";
 import { SingleRedis } from "./redis-single.js";
 import type { Lease, LoadOptions, LoadResult, SaveOptions, SaveResult, Storage } from "./storage.js";
 import { checkKey, leaseKey, recordKey } from "./storage-keys.js";
-import { UnusualTimes } from "./unusual-times.js";
 
 export interface RedisStorageOptions {
   /**
@@ -32,14 +32,19 @@ export interface RedisStorageOptions {
 /**
  * A storage node on a Redis server, behind Sentinels, or on a Redis Cluster, through ioredis. Redis 5 or later, or Valkey.
  *
- * Each operation is one command or one script, two where a load renews a record that wants no usual time to live. Two connections to each server, and one more once somebody waits for a
- * lease. Operations reject with MSM_ERR_STORAGE_UNAVAILABLE (also where Redis is loading, a replica, or refuses the
- * password), _TIMEOUT, _PROTOCOL, _REFUSED (out of memory, not allowed), or MSM_ERR_CLOSED after `close()`.
+ * Each operation is one command or one script; a load that finds that a record wants another time to live than before is two.
+ * Two connections to each server, and one more once somebody waits for a lease.
+ *
+ * Operations reject with MSM_ERR_STORAGE_UNAVAILABLE (also where Redis is loading, a replica, or refuses the password), _TIMEOUT,
+ * _PROTOCOL, _REFUSED (out of memory, not allowed), or MSM_ERR_CLOSED after `close()`.
  * @throws MsmError MSM_ERR_OPTION on an address that makes no sense
  */
 export function redisStorage(options: RedisStorageOptions): Storage {
   return new RedisStorage(options);
 }
+
+/** Records whose time to live is remembered, of those used last. */
+const mostRemembered = 8192;
 
 class RedisStorage implements Storage {
   readonly kind = "redis";
@@ -48,7 +53,8 @@ class RedisStorage implements Storage {
   #isLoaded = false;
   /** Whether GETEX is known, and allowed, as far as the server has said. */
   #mayGetex = true;
-  readonly #unusual = new UnusualTimes();
+  /** The time to live that a record wanted when it was loaded last, by its key. */
+  readonly #wantedTtlMs = new RecentMap<string, number>(mostRemembered);
   #isClosed = false;
 
   constructor({ url, options, operationTimeoutMs = 250, onWarning = () => {} }: RedisStorageOptions) {
@@ -85,44 +91,45 @@ class RedisStorage implements Storage {
     return this.#perform("load", key, command, loaded);
   }
 
-  /** Most records want the usual time to live. Giving them that is one command, which costs a server far less than a script. */
-  #loadAndRenew(key: string, renewTtlMs: number): Promise<LoadResult> {
-    if (!this.#mayGetex || this.#unusual.areMany) return this.#loadByScript(key, renewTtlMs);
-    const command = new RedisCommand("GETEX", 1, recordKey(key), "PX", whole(renewTtlMs));
+  /**
+   * GETEX costs a server far less than the script, but has to know what time to live the record wants: it is sent for those that
+   * were seen before. A wrong time would last where the reply, and with it the second command, is lost.
+   */
+  #loadAndRenew(key: string, usualTtlMs: number): Promise<LoadResult> {
+    const ttlMs = this.#mayGetex ? this.#wantedTtlMs.get(key) : undefined;
+    if (ttlMs === undefined) return this.#loadByScript(key, usualTtlMs);
+    const command = new RedisCommand("GETEX", 1, recordKey(key), "PX", whole(ttlMs));
     return this.#perform("load", key, command, plainlyLoaded).then(
-      (result) => this.#renewedAsItWants(key, result, renewTtlMs),
+      (result) => this.#renewedAsItWants(key, result, ttlMs, usualTtlMs),
       (thrown: unknown) => {
         if (!isRefusal(thrown)) throw thrown;
         this.#mayGetex = isRefusalForNow(thrown);
-        return this.#loadByScript(key, renewTtlMs);
+        return this.#loadByScript(key, usualTtlMs);
       },
     );
   }
 
-  #renewedAsItWants(key: string, result: LoadResult, givenTtlMs: number): LoadResult | Promise<LoadResult> {
-    const wantedTtlMs = this.#timeToLive(result, givenTtlMs);
-    return wantedTtlMs === givenTtlMs ? result : this.touch(key, wantedTtlMs).then(() => result);
+  /** Another process may have given the session another idle timeout since. */
+  #renewedAsItWants(
+    key: string,
+    result: LoadResult,
+    givenTtlMs: number,
+    usualTtlMs: number,
+  ): LoadResult | Promise<LoadResult> {
+    if (result.kind !== "found") return result;
+    const wantedTtlMs = wantedIn(result.record, usualTtlMs);
+    if (wantedTtlMs === givenTtlMs) return result;
+    this.#wantedTtlMs.set(key, wantedTtlMs);
+    return this.touch(key, wantedTtlMs).then(() => result);
   }
 
-  /**
-   * Where the server takes no writes for the moment, or lets this user not send GETEX, or is older than Redis 6.2; or where
-   * many records would need a second command behind it.
-   */
-  #loadByScript(key: string, renewTtlMs: number): Promise<LoadResult> {
-    const command = new RedisCommand(redisScripts.load, 1, recordKey(key), "", "0", whole(renewTtlMs));
+  #loadByScript(key: string, usualTtlMs: number): Promise<LoadResult> {
+    const command = new RedisCommand(redisScripts.load, 1, recordKey(key), "", "0", whole(usualTtlMs));
     return this.#perform("load", key, command, (reply) => {
       const result = loaded(reply);
-      this.#timeToLive(result, renewTtlMs);
+      if (result.kind === "found") this.#wantedTtlMs.set(key, wantedIn(result.record, usualTtlMs));
       return result;
     });
-  }
-
-  /** What a record wants, in milliseconds; it is noted how many want another than the usual. */
-  #timeToLive(result: LoadResult, usualMs: number): number {
-    if (result.kind !== "found") return usualMs;
-    const wantedMs = idleTimeoutMsOf(result.record) || usualMs;
-    this.#unusual.note(wantedMs !== usualMs);
-    return wantedMs;
   }
 
   save(key: string, record: Uint8Array, ttlMs: number, options: SaveOptions): Promise<SaveResult> {
@@ -208,6 +215,8 @@ function loaded(reply: unknown): LoadResult {
   if (code !== 2 || !Buffer.isBuffer(detail)) throw nonsense();
   return found(detail, reply[2] === 1);
 }
+
+const wantedIn = (record: Uint8Array, usualTtlMs: number) => idleTimeoutMsOf(record) || usualTtlMs;
 
 /** What GET or GETEX gave. */
 function plainlyLoaded(reply: unknown): LoadResult {
